@@ -1,0 +1,53 @@
+"""What an executor reads: observed facts by relation, and what of the run was recorded at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tcrules.engine.ir import Fact, Predicate, Value
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Facts of `relation` that were not recorded; `last_step` -1 = until the end; `rank` -1 = all ranks."""
+
+    relation: str
+    rank: int
+    first_step: int
+    last_step: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """`recorded`: relations whose probes were on. `complete`: every process of the run ended by itself."""
+
+    recorded: frozenset[str]
+    gaps: tuple[Gap, ...] = ()
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A fact with its id; derived facts have id 0."""
+
+    id: int
+    values: Fact
+
+
+class FactSource(Protocol):
+    """Facts that can be looked up by some bound columns; used by goal-directed evaluation (proofs, why-not)."""
+
+    def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[Stored]:
+        """Facts whose column `i` equals `bound[i]` for all given columns, in id order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFacts:
+    """Observed facts held in memory: relation -> facts. Ids are given by the caller or counted from 1."""
+
+    relations: Mapping[str, tuple[Stored, ...]]
+    coverage: Coverage = field(default_factory=lambda: Coverage(frozenset()))
