@@ -1,0 +1,243 @@
+"""Turns the parse tree of one statement into `ast` nodes, and checks what the grammar cannot say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+from lark import Token, Transformer_NonRecursive
+
+from tcrules.grammar import ast
+from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
+from tcrules.grammar.words import (
+    BOOLEAN_FUNCTIONS,
+    INT_MAX,
+    VALUE_AGGREGATES,
+    BadEscape,
+    unquote,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcrules.grammar.scan import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(…)` before it is known whether it is an atom or a function call."""
+
+    name: str
+    arguments: tuple[ast.Argument, ...]
+    span: ast.Span
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    literals: tuple[ast.Literal, ...]
+    span: ast.Span
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of a block: `name` is its keyword, `content` what follows it."""
+
+    name: str
+    content: tuple[object, ...]
+    span: ast.Span
+
+
+Child: TypeAlias = "Token | ast.Expression | ast.Literal | ast.Argument | Call | Body | Section"
+Children: TypeAlias = "list[Child]"
+
+
+class Builder(Transformer_NonRecursive[Token, object]):
+    """Bottom-up construction for one statement that begins at `offset` of `source`."""
+
+    def __init__(self, source: Source, offset: int) -> None:
+        super().__init__(visit_tokens=False)
+        self.source = source
+        self.offset = offset
+        self.diagnostics: list[Diagnostic] = []
+        self.hosts: list[ast.Literal] = []
+
+    # -------------------------------------------------------------------------------------- places
+
+    def at(self, child: Child) -> ast.Span:
+        """The span of a token or node."""
+        if isinstance(child, Token):
+            start, end = child.start_pos or 0, child.end_pos or 0
+            return self.source.span(self.offset + start, self.offset + end)
+        return child.span
+
+    def over(self, children: Sequence[Child | None]) -> ast.Span:
+        """The span from the first to the last child."""
+        present = [child for child in children if child is not None]
+        first, last = self.at(present[0]), self.at(present[-1])
+        return replace(first, end=last.end)
+
+    def fault(self, code: str, span: ast.Span, message: str, label: str = "", help: str | None = None) -> None:
+        """Report an error at `span`; the statement is then not used."""
+        self.diagnostics.append(Diagnostic(code, "error", message, (Label(span, label),), (), help))
+
+    # ----------------------------------------------------------------------------------- constants
+
+    def integer(self, children: list[Token]) -> ast.Constant:
+        span = self.at(children[0])
+        text = children[0].lstrip("0") or "0"
+        # int() refuses, and is slow for, thousands of digits
+        value = int(text) if len(text) <= 20 else INT_MAX + 2
+        negated = self.source.text[: span.start][-200:].rstrip().endswith("-")
+        if value > INT_MAX + negated:
+            help = "write a float, or a smaller number"
+            self.fault("TCR113", span, "integer out of range", "integers have 64 bits", help)
+            value = 0
+        return ast.Constant(value, span)
+
+    def float(self, children: list[Token]) -> ast.Constant:
+        span = self.at(children[0])
+        if children[0] == "nan":
+            return ast.Constant(math.nan, span)
+        value = float(children[0])
+        if math.isinf(value) and children[0] != "inf":
+            self.fault("TCR113", span, "float out of range", "larger than 1.8e308", "write `inf` for infinity")
+        return ast.Constant(value, span)
+
+    def string(self, children: list[Token]) -> ast.Constant:
+        return ast.Constant(self.text(children[0]), self.at(children[0]))
+
+    def text(self, token: Token) -> str:
+        """The text of a string token."""
+        span = self.at(token)
+        try:
+            return unquote(token)
+        except BadEscape as bad:
+            place = self.source.span(span.start + bad.start, span.start + bad.end)
+            help = 'escapes are `\\"`, `\\\\`, `\\n`, `\\t` and `\\u{2192}`; a backslash itself is `\\\\`'
+            self.fault("TCR112", place, f"`{bad}` is not an escape", "", help)
+            return ""
+
+    def boolean(self, children: list[Token]) -> ast.Constant:
+        return ast.Constant(children[0] == "true", self.at(children[0]))
+
+    def constant(self, children: list[Token | ast.Constant]) -> ast.Constant:
+        last = cast("ast.Constant", children[-1])
+        if len(children) == 1:
+            return last
+        number = cast("float", last.value)
+        return ast.Constant(-number, self.over(children))
+
+    # --------------------------------------------------------------------------------------- terms
+
+    def variable(self, children: list[Token]) -> ast.Variable:
+        return ast.Variable(str(children[0]), self.at(children[0]))
+
+    def wildcard(self, children: list[Token]) -> ast.Wildcard:
+        return ast.Wildcard(self.at(children[0]))
+
+    def meta_variable(self, children: list[Token]) -> ast.MetaVariable:
+        return ast.MetaVariable(children[0][1:], self.at(children[0]))
+
+    def parameter(self, children: list[Token]) -> ast.Parameter:
+        return ast.Parameter(children[0][1:], self.at(children[0]))
+
+    def parenthesis(self, children: Children) -> ast.Expression:
+        """The span grows by the parentheses: that is how the callers see that they were there."""
+        return replace(self.expression(children[1]), span=self.over(children))
+
+    def expression(self, child: Child) -> ast.Expression:
+        """A child that stands where a value is needed."""
+        if not isinstance(child, Call):
+            return cast("ast.Expression", child)
+        for argument in child.arguments:
+            if argument.name is not None:
+                message = f"`{child.name}` is used as a function, and functions take no named arguments"
+                help = "a relation stands alone as a literal; bind its column to a variable there"
+                self.fault("TCR114", argument.span, message, "", help)
+                break
+        return ast.Apply(child.name, tuple(argument.value for argument in child.arguments), child.span)
+
+    def sum(self, children: Children) -> ast.Operation:
+        left, right = self.expression(children[0]), self.expression(children[2])
+        return ast.Operation(str(children[1]), left, right, self.over(children))
+
+    product = sum
+
+    def negative(self, children: Children) -> ast.Expression:
+        operand = self.expression(children[1])
+        span = self.over(children)
+        if isinstance(operand, ast.Constant) and not isinstance(operand.value, bool | str):
+            written = self.source.text[operand.span.start]
+            if written.isdigit() or written == "i":  # not `(3)`, not `-3`, not `nan`
+                return ast.Constant(-operand.value, span)
+        return ast.Negative(operand, span)
+
+    def argument(self, children: Children) -> ast.Argument:
+        name = str(children[0]) if len(children) == 3 else None
+        return ast.Argument(name, self.expression(children[-1]), self.over(children))
+
+    def call(self, children: Children) -> Call:
+        arguments = tuple(child for child in children if isinstance(child, ast.Argument))
+        named = [argument for argument in arguments if argument.name is not None]
+        if named and len(named) != len(arguments):
+            odd = next(argument for argument in arguments if argument.name is None)
+            help = f"name every argument, as in `{named[0].name}: …`, or none"
+            self.fault("TCR114", odd.span, "positional and named arguments are mixed", "has no name", help)
+        return Call(str(children[0]), arguments, self.over(children))
+
+    def aggregate(self, children: Children) -> ast.Aggregate:
+        kind, body = str(children[0]), next(child for child in children if isinstance(child, Body))
+        given = next((child for child in children if isinstance(child, ast.Argument)), None)
+        span = self.at(children[0])
+        known = ("count", *VALUE_AGGREGATES)
+        if kind not in known:
+            guess = did_you_mean(kind, known)
+            help = f"did you mean `{guess}`?" if guess else "aggregates are " + ", ".join(known)
+            self.fault("TCR115", span, f"unknown aggregate `{kind}`", "", help)
+        elif (kind == "count") != (given is None):
+            shape = "count { … }" if kind == "count" else f"{kind}(V) {{ … }}"
+            why = "takes no value" if kind == "count" else "needs the value to aggregate"
+            self.fault("TCR115", span, f"`{kind}` {why}", "", f"write `{shape}`")
+        elif given is not None and given.name is not None:
+            self.fault("TCR114", given.span, f"the value of `{kind}` has no name", "", f"write `{kind}(V) {{ … }}`")
+        value = given.value if given is not None else None
+        return ast.Aggregate(kind, value, body.literals, self.over(children))
+
+    # ------------------------------------------------------------------------------------ literals
+
+    def host(self, literal: ast.Literal) -> ast.Literal:
+        """Remember a literal: comments may belong to it."""
+        self.hosts.append(literal)
+        return literal
+
+    def literal(self, children: Children) -> ast.Literal:
+        return self.host(self.bare(children[0]))
+
+    def bare(self, child: Child) -> ast.Literal:
+        """An expression that stands alone: an atom, unless it is a built-in or in parentheses."""
+        if isinstance(child, Call) and not self.is_function(child):
+            return ast.Atom(child.name, child.arguments, child.span)
+        expression = self.expression(child)
+        return ast.Test(expression, expression.span)
+
+    def is_function(self, call: Call) -> bool:
+        """Whether a call in the place of a literal is a built-in."""
+        return call.name in BOOLEAN_FUNCTIONS and all(argument.name is None for argument in call.arguments)
+
+    def comparison(self, children: Children) -> ast.Literal:
+        left, right = self.expression(children[0]), self.expression(children[2])
+        return self.host(ast.Comparison(str(children[1]), left, right, self.over(children)))
+
+    def negation(self, children: Children) -> ast.Literal:
+        last = children[1]
+        body: tuple[ast.Literal, ...]
+        if isinstance(last, Call):
+            body = (self.bare(last),)
+        else:
+            body = next(child for child in children if isinstance(child, Body)).literals
+        return self.host(ast.Negation(body, self.over(children)))
+
+    def body(self, children: Children) -> Body:
+        literals = tuple(cast("ast.Literal", child) for child in children if not isinstance(child, Token))
+        return Body(literals, self.over(children))

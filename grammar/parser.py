@@ -1,0 +1,224 @@
+"""Text to tree: `parse`, `parse_tests`, `parse_literals`.
+
+A file is cut into statements (`scan.py`), each is parsed by lark with the start symbol of its kind and built
+(`build.py`), then comments find their owners (`comments.py`). Faults of all statements are collected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+from tcrules.grammar import ast
+from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError
+from tcrules.grammar.scan import MAX_ERRORS, MAX_SIZE, Chunk, Source, scan
+
+if TYPE_CHECKING:
+    from lark import Lark
+
+    from tcrules.grammar.scan import Scan
+
+MAX_DEPTH = 100
+"""Levels of nodes in one statement: what recursion over a tree can bear everywhere."""
+
+_PROGRAM_KINDS = ("import", "type", "relation", "param", "rule", "invariant", "template")
+_TEST_KINDS = ("import", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The tree of a file, or None where it has an error; warnings come beside a tree."""
+
+    program: ast.Program | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def parse(text: str, name: str) -> Parsed:
+    """Parse a `.tcr` file. Every input gives a result: faults are diagnostics, never exceptions.
+
+    >>> parse("inside(X, Y) :- parent(X, Y).", "a.tcr").program.statements[0].head.relation
+    'inside'
+    >>> [d.code for d in parse("inside(X Y).", "a.tcr").diagnostics]
+    ['TCR106']
+    """
+    result = _parse_file(text, name, _PROGRAM_KINDS)
+    if result.failed:
+        return Parsed(None, result.diagnostics)
+    statements = cast("tuple[ast.Statement, ...]", result.statements)
+    return Parsed(ast.Program(statements, result.span, result.trailing), result.diagnostics)
+
+
+def parse_tests(text: str, name: str) -> ast.TestFile:
+    """Parse a `.tcr-test` file; raises `TcrError` with all its faults."""
+    result = _parse_file(text, name, _TEST_KINDS)
+    if result.failed:
+        raise TcrError(result.diagnostics, {name: text})
+    imports = tuple(item for item in result.statements if isinstance(item, ast.Import))
+    tests = tuple(item for item in result.statements if isinstance(item, ast.TestCase))
+    return ast.TestFile(imports, tests, result.span, result.trailing)
+
+
+def parse_literals(text: str, name: str) -> tuple[ast.Literal, ...]:
+    """Parse the body of a query, such as `lr(step: S, value: V), V > 10.0`; raises `TcrError`."""
+    file = _File(Source(text, name), ("query",))
+    faults = file.unusable()
+    if not faults:
+        scanned = scan(file.source)
+        faults = [item for item in scanned.diagnostics if item.severity == "error"]
+        if not faults:
+            body = file.statement(Chunk("query", 1 if text.startswith("\ufeff") else 0, len(text)))
+            faults = file.diagnostics
+    if faults or body is None:
+        raise TcrError(faults, {name: text})
+    from tcrules.grammar.build import Body
+    from tcrules.grammar.comments import attach, place
+
+    literals = cast("Body", body).literals
+    after = place((), file.literals, scanned.comments, file.source)
+    if after:
+        attach(literals[-1], (*literals[-1].comments, *after))
+    return literals
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    statements: tuple[object, ...]
+    trailing: tuple[str, ...]
+    span: ast.Span
+    diagnostics: tuple[Diagnostic, ...]
+
+    @property
+    def failed(self) -> bool:
+        return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
+
+
+def _parse_file(text: str, name: str, kinds: tuple[str, ...]) -> _Result:
+    file = _File(Source(text, name), kinds)
+    span = file.source.span(0, len(text))
+    unusable = file.unusable()
+    if unusable:
+        return _Result((), (), span, tuple(unusable))
+    scanned = scan(file.source)
+    statements = file.statements(scanned)
+    diagnostics = sorted([*scanned.diagnostics, *file.diagnostics], key=_position)
+    trailing: tuple[str, ...] = ()
+    if not any(item.severity == "error" for item in diagnostics):
+        from tcrules.grammar.comments import place
+
+        tops = cast("list[ast.Statement | ast.TestCase]", statements)
+        trailing = place(tops, file.literals, scanned.comments, file.source)
+    return _Result(tuple(statements), trailing, span, _limited(diagnostics))
+
+
+class _File:
+    """One file on its way: its faults and the literals that may own comments."""
+
+    def __init__(self, source: Source, kinds: tuple[str, ...]) -> None:
+        self.source = source
+        self.kinds = kinds
+        self.diagnostics: list[Diagnostic] = []
+        self.literals: list[ast.Literal] = []
+
+    def unusable(self) -> list[Diagnostic]:
+        """The fault of a text that is not worth reading."""
+        if len(self.source.text) <= MAX_SIZE:
+            return []
+        label = Label(self.source.span(0, 0), f"{len(self.source.text)} characters")
+        help = "split it; is this a rule file at all?"
+        message = f"file too large: the limit is {MAX_SIZE} characters"
+        return [Diagnostic("TCR117", "error", message, (label,), (), help)]
+
+    def statements(self, scanned: Scan) -> list[object]:
+        """Parse every statement that the scan has not already refused."""
+        found = []
+        errors = len(scanned.diagnostics)
+        for chunk in scanned.chunks:
+            if chunk.broken:
+                continue
+            if len(self.diagnostics) + errors > MAX_ERRORS:
+                break
+            statement = self.statement(chunk)
+            if statement is not None:
+                found.append(statement)
+        return found
+
+    def statement(self, chunk: Chunk) -> object | None:
+        """Parse one statement; None where it has an error."""
+        from lark.exceptions import UnexpectedInput
+
+        from tcrules.grammar.build_statements import StatementBuilder
+        from tcrules.grammar.explain import explain
+
+        if chunk.kind not in self.kinds:
+            self.diagnostics.append(self.misplaced(chunk))
+            return None
+        text = self.source.text[chunk.start : chunk.end]
+        builder = StatementBuilder(self.source, chunk.start)
+        start = chunk.kind if chunk.kind == "query" else f"{chunk.kind}_statement"
+        try:
+            tree = _lark().parse(text, start=start)
+        except UnexpectedInput as fault:
+            self.diagnostics.append(explain(fault, chunk, self.source))
+            return None
+        statement = builder.transform(tree)
+        self.diagnostics += builder.diagnostics or _too_much(statement, chunk, self.source)
+        self.literals += builder.hosts
+        return statement
+
+    def misplaced(self, chunk: Chunk) -> Diagnostic:
+        """The fault of a statement in the wrong kind of file."""
+        span = self.source.span(chunk.start, min(chunk.end, chunk.start + len(chunk.kind)))
+        message = f"`{chunk.kind}` does not belong in this file"
+        help = "tests stand in a `.tcr-test` file of their own"
+        if "test" in self.kinds:
+            message = "a test file consists of `import` and `test` only"
+            help = "state facts inside of `facts { … }` of a test; rules stand in a `.tcr` file"
+        return Diagnostic("TCR118", "error", message, (Label(span),), (), help)
+
+
+@cache
+def _lark() -> Lark:
+    from lark import Lark
+
+    start = [f"{kind}_statement" for kind in (*_PROGRAM_KINDS, "test")]
+    return Lark.open(
+        "tcr.lark",
+        rel_to=__file__,
+        parser="lalr",
+        lexer="contextual",
+        start=[*start, "query"],
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+    )
+
+
+def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnostic]:
+    """Faults of a tree that is deeper than recursion can follow. Operator chains nest without brackets."""
+    pending: list[tuple[object, int]] = [(statement, 0)]
+    while pending:
+        node, depth = pending.pop()
+        if depth > MAX_DEPTH:
+            label = Label(source.span(chunk.start, chunk.end), "in this statement")
+            help = "give parts of it a name: `A = …, B = A + …`"
+            message = f"nested too deeply: the limit is {MAX_DEPTH} levels"
+            return [Diagnostic("TCR116", "error", message, (label,), (), help)]
+        if isinstance(node, tuple):
+            pending += [(item, depth) for item in node]
+        elif dataclasses.is_dataclass(node) and not isinstance(node, ast.Span):
+            names = type(node).__slots__  # type: ignore[attr-defined]
+            pending += [(getattr(node, name), depth + 1) for name in names]
+    return []
+
+
+def _position(diagnostic: Diagnostic) -> int:
+    return diagnostic.labels[0].span.start if diagnostic.labels else 0
+
+
+def _limited(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:
+    if len(diagnostics) <= MAX_ERRORS:
+        return tuple(diagnostics)
+    message = f"too many errors: only the first {MAX_ERRORS} are shown"
+    last = Diagnostic("TCR121", "error", message, diagnostics[MAX_ERRORS].labels)
+    return (*diagnostics[:MAX_ERRORS], last)

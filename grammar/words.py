@@ -1,0 +1,68 @@
+"""Words and marks that parser, printer and highlighter agree on."""
+
+from __future__ import annotations
+
+import re
+
+STATEMENT_WORDS = ("import", "type", "relation", "param", "invariant", "template", "test")
+SECTION_WORDS = ("each", "forbid", "guard", "expect", "or", "about", "message")
+TEST_WORDS = ("facts", "unrecorded", "expect", "violated", "held", "vacuous", "unknown")
+VALUE_AGGREGATES = ("sum", "min", "max", "mean")
+CONSTANT_WORDS = ("true", "false", "inf", "nan")
+
+BOOLEAN_FUNCTIONS = frozenset(
+    {"glob", "matches", "starts_with", "ends_with", "contains", "is_nan", "is_inf", "is_finite"}
+)
+"""Calls that are read as a `Test` where a literal stands; every other call there is an `Atom`.
+
+`(name(X))`, in parentheses, is always a `Test`: so every tree can be written.
+"""
+
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
+
+ANNOTATION_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*")
+
+_ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
+_ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|([\"\\nt])|(.?))", re.DOTALL)
+
+
+class BadEscape(ValueError):
+    """A string literal with an escape that does not exist; `start` and `end` are offsets in the literal."""
+
+    def __init__(self, start: int, end: int, text: str) -> None:
+        super().__init__(text)
+        self.start, self.end = start, end
+
+
+def quote(text: str) -> str:
+    r"""`text` as a string literal; whatever cannot be seen is escaped.
+
+    >>> print(quote('a "b"\n\x00'))
+    "a \"b\"\n\u{0}"
+    """
+    return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def _escaped(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    if character == "\n":
+        return "\\n"
+    if character == "\t":
+        return "\\t"
+    return character if character.isprintable() else f"\\u{{{ord(character):x}}}"
+
+
+def unquote(literal: str) -> str:
+    """The text of a string literal; raises `BadEscape`."""
+
+    def replace(match: re.Match[str]) -> str:
+        code, simple, _ = match.groups()
+        if simple is not None:
+            return _ESCAPES[simple]
+        point = int(code, 16) if code is not None else -1
+        if not 0 <= point < 0x110000 or 0xD800 <= point < 0xE000:
+            raise BadEscape(match.start() + 1, match.end() + 1, match.group())
+        return chr(point)
+
+    return _ESCAPE.sub(replace, literal[1:-1])
