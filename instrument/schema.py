@@ -315,6 +315,8 @@ RELATIONS: tuple[Relation, ...] = (
     _relation("accumulate", "backward", 6, "A backward wrote into the gradient of a parameter.", """
         call call the backward
         param param the parameter
+        optimizer optimizer its owner (the one stepped last, if several), "" = none so far
+        nth int steps that the owner has taken so far = nth of its step that will use this gradient; -1 = no owner
         step step when
         at time end of the backward
         onto string gradient before: none, zero or nonzero
