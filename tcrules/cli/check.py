@@ -1,0 +1,66 @@
+"""`tcrules check`: a recorded run against rules."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
+
+if TYPE_CHECKING:
+    from tcrules.checking import Selection
+
+EPILOG = """\b
+Examples:
+  tcrules check runs/a
+  tcrules check runs/a --rules project.tcr --param warmup=100
+  tcrules check runs/a --only optimizer --format json | jq .summary
+
+\b
+Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not check or nothing to check.
+"""
+
+
+@click.command(epilog=EPILOG)
+@run_argument
+@selection_options
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("-v", "--verbose", is_flag=True, help="Spell out every violation and every undecided rule.")
+def command(
+    run: Path,
+    rule_files: tuple[Path, ...],
+    library: bool,
+    only: tuple[str, ...],
+    params: dict[str, str],
+    form: str,
+    verbose: bool,
+) -> None:
+    """Check the recorded run in folder RUN against rules."""
+    from tcrules.checking import Selection
+
+    sys.exit(show(run, Selection(rule_files, library, only, params), form, verbose=verbose))
+
+
+def show(run: Path, chosen: Selection, form: str, *, verbose: bool) -> int:
+    """Check, print the report to stdout and the next command to stderr; returns the exit code."""
+    from tcrules.checking import check_run
+
+    with check_run(run, chosen) as checked:
+        report = checked.report
+    if form == "json":
+        from tcrules.report.json_report import as_json
+
+        click.echo(as_json(report))
+    else:
+        from tcrules.report.terminal import write
+
+        write(report, result_console(), verbose=verbose)
+    if report.exit_code == 2:
+        remark("tcrules: no rule could be decided: the run holds no facts that the rules speak about")
+    elif report.violations:
+        options = "".join(f" --rules {path}" for path in chosen.rules)
+        suggest(f"tcrules explain {run}{options} {report.violations[0].id}", "see the evidence")
+    return report.exit_code

@@ -1,0 +1,75 @@
+"""What commands share: where results and remarks go, common options, values from the command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+#: Width of results that are not shown on a terminal; long lines are left alone there.
+PLAIN_WIDTH = 110
+
+run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+rules_option = click.option(
+    "--rules", "rule_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="A rule file (.tcr) to check besides the shipped library; can be repeated.",
+)  # fmt: skip
+library_option = click.option(
+    "--library/--no-library", default=True, help="Use the shipped library (default), or only --rules."
+)
+only_option = click.option(
+    "--only", multiple=True, metavar="ID|TAG", help="Only rules with this id or tag; can be repeated."
+)
+param_option = click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", callback=lambda _c, _p, given: parameters(given),
+    help="Set a parameter that a rule file declares; can be repeated.",
+)  # fmt: skip
+
+
+def selection_options(command: Decorated) -> Decorated:
+    """The options that select rules."""
+    for option in (param_option, only_option, library_option, rules_option):
+        command = option(command)
+    return command
+
+
+def parameters(given: tuple[str, ...]) -> dict[str, str]:
+    """`name=value` pairs as a dictionary.
+
+    >>> parameters(("warmup=3", "message=a=b"))
+    {'warmup': '3', 'message': 'a=b'}
+    """
+    pairs = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+def result_console() -> Console:
+    """The console for results: stdout, coloured on a terminal only, and not where NO_COLOR or TERM=dumb say so."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    return Console(
+        file=sys.stdout, highlight=False, soft_wrap=not terminal, width=None if terminal else PLAIN_WIDTH
+    )
+
+
+def remark(text: str) -> None:
+    """A line for the user that is no result: stderr."""
+    click.echo(text, err=True)
+
+
+def suggest(command: str, why: str) -> None:
+    """Tell the next useful command."""
+    remark(f"next: {command}   # {why}")

@@ -1,0 +1,72 @@
+"""`tcrules infer`: learn rules from healthy runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tcrules.cli.common import remark, suggest
+
+EPILOG = """\b
+Examples:
+  tcrules infer --runs runs/a runs/b runs/c -o project.tcr
+  tcrules infer --runs runs/* -o project.tcr
+"""
+
+
+class ManyValues(click.Command):
+    """A command whose option `--runs` takes all values up to the next option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeated(args, "--runs"))
+
+
+def repeated(args: list[str], option: str) -> list[str]:
+    """Each value after `option` with the option before it, as click wants it.
+
+    >>> repeated(["--runs", "a", "b", "-o", "f"], "--runs")
+    ['--runs', 'a', '--runs', 'b', '-o', 'f']
+    """
+    expanded: list[str] = []
+    inside = fresh = False
+    for arg in args:
+        if arg == option:
+            inside = fresh = True
+            continue
+        if inside and not arg.startswith("-"):
+            expanded += [option, arg]
+            fresh = False
+            continue
+        if fresh:
+            # Leave the bare option for click to complain about.
+            expanded.append(option)
+        inside = fresh = False
+        expanded.append(arg)
+    return [*expanded, option] if fresh else expanded
+
+
+@click.command(cls=ManyValues, epilog=EPILOG)
+@click.option(
+    "--runs", multiple=True, required=True, type=click.Path(path_type=Path), metavar="RUN…",
+    help="Healthy runs to learn from; several after one --runs.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    help="Rule file to write.",
+)  # fmt: skip
+def command(runs: tuple[Path, ...], output: Path) -> None:
+    """Learn rules that hold on healthy runs and write them as a rule file.
+
+    Three runs or more, which differ in seed, size or schedule, keep accidents out.
+    """
+    from tcrules.api import infer
+
+    if len(runs) < 3:
+        remark(f"tcrules: {len(runs)} run(s) given; with fewer than three, learned rules may state accidents")
+    text = infer(*runs)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text, encoding="utf-8")
+    number = sum(line.startswith("invariant ") for line in text.splitlines())
+    remark(f"tcrules: {number} rules written to {output}")
+    suggest(f"tcrules check RUN --rules {output}", "check another run against them")

@@ -1,0 +1,51 @@
+"""`tcrules run`: record and check in one go."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from tcrules.cli.common import selection_options
+from tcrules.cli.record import command_settings
+
+EPILOG = """\b
+Examples:
+  tcrules run -- python train.py --lr 0.1
+  tcrules run -o runs/a --rules project.tcr -- torchrun --nproc-per-node 2 train.py
+
+\b
+Exit code: the command's if it fails; else 0 clean, 1 violations, 2 could not check.
+"""
+
+
+@click.command(epilog=EPILOG, context_settings=command_settings)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Folder to write (default runs/TIME)."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run folder if it exists.")
+@selection_options
+@click.argument("training", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
+def command(
+    output: Path | None,
+    overwrite: bool,
+    training: tuple[str, ...],
+    rule_files: tuple[Path, ...],
+    library: bool,
+    only: tuple[str, ...],
+    params: dict[str, str],
+) -> None:
+    """Record a training command, then check it against the shipped library."""
+    from tcrules.checking import Selection, load
+    from tcrules.cli.check import show
+    from tcrules.cli.record import record
+
+    chosen = Selection(rule_files, library, only, params)
+    # A faulty rule file is reported before hours of training, not after.
+    load(chosen)
+    run = output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
+    code = record(run, training, overwrite=overwrite)
+    checked = show(run, chosen, "text", verbose=False)
+    sys.exit(code or checked)

@@ -1,0 +1,1 @@
+"""The bundled training script with a silent error that `tcrules demo` finds and explains."""

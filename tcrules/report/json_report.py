@@ -1,0 +1,61 @@
+"""A report as JSON: the stable interface for programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeAlias
+
+from tcrules.report.model import Report, Violation
+
+#: Raised when a field changes its meaning or goes away; new fields do not raise it.
+REPORT_VERSION = 1
+
+Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+
+
+def as_json(report: Report) -> str:
+    """The report as indented JSON text."""
+    return json.dumps(as_data(report), indent=2, ensure_ascii=False)
+
+
+def as_data(report: Report) -> dict[str, Json]:
+    """The report as plain data, keys in a fixed order."""
+    return {
+        "schema_version": REPORT_VERSION,
+        "run": report.run,
+        "summary": dict(report.summary()),
+        "violations": [_violation(violation) for violation in report.violations],
+        "verdicts": {
+            rule: {
+                "status": verdict.status,
+                "violated": verdict.violated,
+                "held": verdict.held,
+                "unknown": verdict.unknown,
+                "reasons": list(verdict.reasons),
+            }
+            for rule, verdict in report.verdicts.items()
+        },
+        "notes": list(report.notes),
+        "coverage": [
+            {"relation": gap.relation, "ranks": gap.ranks, "steps": gap.steps, "why": gap.why}
+            for gap in report.gaps
+        ],
+    }
+
+
+def _violation(violation: Violation) -> dict[str, Json]:
+    location = violation.location
+    return {
+        "id": violation.id,
+        "rule": violation.rule,
+        "severity": violation.severity,
+        "first_step": violation.first_step,
+        "last_step": violation.last_step,
+        "count": violation.count,
+        "ranks": list(violation.ranks),
+        "subjects": list(violation.subjects),
+        "message": violation.message,
+        "location": {"file": location.file, "line": location.line} if location else None,
+        "root": violation.root,
+        "cluster": violation.cluster,
+    }

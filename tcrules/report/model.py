@@ -1,0 +1,98 @@
+"""What a report says, independent of how it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: From loud to quiet; a report of only notes is clean.
+SEVERITIES = ("error", "warning", "note")
+LOUD = frozenset({"error", "warning"})
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A line of the user's program."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule broken for one subject, over all steps and ranks on which that happened.
+
+    `first_step` is None where the rule speaks about the run as a whole. `instance` is the position of the first
+    breach among the breaches of its rule: explanations start from it.
+    """
+
+    id: str
+    rule: str
+    severity: str
+    first_step: int | None
+    last_step: int | None
+    count: int
+    ranks: tuple[int, ...]
+    subjects: tuple[str, ...]
+    message: str
+    location: Location | None
+    instance: int
+    #: What the subjects are, as a word for readers: parameter, module, …
+    noun: str = "subject"
+    root: bool = False
+    cluster: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """How a rule fared: counts of its instances, and why some could not be decided."""
+
+    status: str
+    violated: int
+    held: int
+    unknown: int
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GapNote:
+    """Facts that the run lacks."""
+
+    relation: str
+    ranks: str
+    steps: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of checking one run. Violations are ordered: roots first, then by cluster and step."""
+
+    run: str
+    violations: tuple[Violation, ...]
+    verdicts: dict[str, RuleVerdict]
+    notes: tuple[str, ...] = ()
+    gaps: tuple[GapNote, ...] = ()
+    steps: int = 0
+    processes: int = 1
+
+    def summary(self) -> dict[str, int]:
+        """Rules by status."""
+        counts = {"violated": 0, "held": 0, "vacuous": 0, "unknown": 0}
+        for verdict in self.verdicts.values():
+            counts[verdict.status] += 1
+        return counts
+
+    @property
+    def evaluated(self) -> bool:
+        """Some rule could be decided: silence of such a report means something."""
+        return any(verdict.status in ("violated", "held") for verdict in self.verdicts.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing loud, 1 a violation of severity error or warning, 2 nothing was evaluated."""
+        if any(violation.severity in LOUD for violation in self.violations):
+            return 1
+        return 0 if self.evaluated else 2
