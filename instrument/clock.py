@@ -1,0 +1,142 @@
+"""What time it is in a training run: an event counter and the number of the training step.
+
+A step is a round in which every active optimizer stepped once. The loop is never asked: the rule must give the same
+numbers for plain loops, accumulation, closures, scalers and several optimizers (see the table in README.md).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import count
+
+#: An optimizer that did not step in this many finished rounds is no longer waited for.
+ACTIVE_ROUNDS = 2
+#: Steps of one optimizer in a round after which the round no longer waits for the others.
+MAX_STEPS_IN_ROUND = 8
+#: Backward passes without any optimizer step after which an optimizer that exists is taken for unused.
+PATIENCE = 64
+
+
+class Clock:
+    """Event times and step numbers of one process.
+
+    Events between the end of a round and the start of the next (evaluation, scheduler, logging) carry the number of
+    the finished round. The next step starts with the first outermost gradient forward, or clearing of gradients, or
+    step of an optimizer that stepped in this round already.
+
+    Attributes:
+        tick: returns the next event time, from 1; about 30 ns, safe in any thread.
+        step: number of the current step, from 0.
+        on_step: called with (step, begin, end) when a finished step is over, that is when the next one starts.
+    """
+
+    def __init__(self) -> None:
+        self.tick: Callable[[], int] = count(1).__next__
+        self.step = 0
+        self.on_step: Callable[[int, int, int], None] = lambda _step, _begin, _end: None
+        self._begin = 0
+        self._done = False
+        self._round: dict[str, int] = {}
+        self._last: dict[str, int] = {}
+        self._rounds = 0
+        self._made: set[str] = set()
+        self._stepped = False
+        self._backwards = 0
+        # re-entrant: `on_step` may free an optimizer, whose weak reference calls `optimizer_gone`
+        self._lock = threading.RLock()
+
+    def optimizer_made(self, name: str) -> None:
+        """An optimizer exists: a loop that accumulates before its first step is not taken for one without."""
+        with self._lock:
+            self._made.add(name)
+
+    def optimizer_gone(self, name: str) -> None:
+        """An optimizer is gone, or another one took over its parameters: no round waits for it any more."""
+        with self._lock:
+            self._made.discard(name)
+            self._last.pop(name, None)
+            if self._round and not self._done and not self._waiting():
+                self._complete()
+
+    def before_optimizer(self, name: str) -> None:
+        """`name` is about to step. Call it before the event of the step is stamped."""
+        if self._done and name in self._round:
+            self._start()
+
+    def optimizer_stepped(self, name: str) -> None:
+        """`name` has stepped, or its scaler skipped the step; closures and all."""
+        with self._lock:
+            self._stepped = True
+            newcomer = not self._is_active(name)
+            if self._done and name in self._round:
+                self._start()
+            alone = not self._round
+            self._round[name] = self._round.get(name, 0) + 1
+            self._last[name] = self._rounds
+            if self._done:
+                return  # a second optimizer for the same gradients, seen for the first time: it joins the round
+            # A newcomer that opens a round ends it: rounds then end where the loop's iteration ends (GAN: D, G, [D G]).
+            if (newcomer and alone) or self._round[name] >= MAX_STEPS_IN_ROUND or not self._waiting():
+                self._complete()
+
+    def before_forward(self) -> None:
+        """An outermost forward with gradients is about to run."""
+        if self._done:
+            self._start()
+
+    def before_clear(self) -> None:
+        """Gradients are about to be cleared."""
+        if self._done:
+            self._start()
+
+    def backward_done(self) -> None:
+        """A backward pass has ended. Where nothing else steps, the next gradient forward starts a step."""
+        if self._stepped:
+            return
+        with self._lock:
+            self._backwards += 1
+            if not self._made or self._backwards > PATIENCE:
+                self._done = True
+
+    def close(self) -> None:
+        """The run is over: report the last step if it was finished."""
+        with self._lock:
+            if self._done:
+                self._report()
+                self._done = False
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held; a child reports no step of its parent."""
+        self._lock = threading.RLock()
+        self._done = False
+
+    def _is_active(self, name: str) -> bool:
+        return name in self._last and self._last[name] >= self._rounds - ACTIVE_ROUNDS
+
+    def _waiting(self) -> bool:
+        """Whether an active optimizer has yet to step in this round."""
+        return any(name not in self._round for name in list(self._last) if self._is_active(name))
+
+    def _complete(self) -> None:
+        for name in self._last:
+            if name not in self._round and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
+                self._last[name] = -ACTIVE_ROUNDS - 1
+        self._done = True
+
+    def _start(self) -> None:
+        with self._lock:
+            if not self._done:
+                return
+            self._report()
+            self._done = False
+            self._round = {}
+            self._rounds += 1
+            self.step += 1
+            self._begin = self.tick()
+
+    def _report(self) -> None:
+        self.on_step(self.step, self._begin, self.tick())
+
+
+__all__ = ["ACTIVE_ROUNDS", "MAX_STEPS_IN_ROUND", "PATIENCE", "Clock"]

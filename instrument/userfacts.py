@@ -1,0 +1,107 @@
+"""Facts that the user's script reports with `tcrules.emit`, and what must not get into a trace."""
+
+from __future__ import annotations
+
+import json
+import numbers
+import re
+from typing import TYPE_CHECKING
+
+from tcrules.instrument.schema import BY_NAME, TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Value = int | float | bool | str
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+_SECRET = re.compile(r"(^|[-_])(password|passwd|secret|token|api[-_]?key|access[-_]?key|auth|credentials?)\Z", re.I)
+MAX_COLUMNS = 100
+
+
+def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[str, Value]:
+    """Return the fact with plain values; `step` fills a column of that name which a schema relation asks for.
+
+    Raises:
+        ValueError: a name that is no identifier, too many columns, or columns that the schema relation has not.
+        TypeError: a value that is no bool, int, float or str (numpy scalars count as numbers).
+    """
+    if not _NAME.match(relation):
+        raise ValueError("a relation is named by lower-case letters, digits and _")
+    if len(columns) > MAX_COLUMNS:
+        raise ValueError(f"more than {MAX_COLUMNS} columns")
+    fact: dict[str, Value] = {}
+    for name, value in columns.items():
+        if not _NAME.match(name) or name in ("rank", "fact"):
+            raise ValueError(f"{name!r} cannot be the name of a column")
+        fact[name] = _plain(name, value)
+    return _match_schema(relation, fact, step) if relation in BY_NAME else fact
+
+
+def _plain(name: str, value: object) -> Value:
+    if isinstance(value, bool | str):
+        return value
+    if isinstance(value, numbers.Integral):
+        number = int(value)
+        if not -(2**63) <= number < 2**63:
+            raise ValueError(f"{name}: integer beyond 64 bits")
+        return number
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise TypeError(f"{name}: {type(value).__name__} is no bool, int, float or str")
+
+
+def _match_schema(relation: str, fact: dict[str, Value], step: int) -> dict[str, Value]:
+    wanted = {column.name: TYPES[column.type] for column in BY_NAME[relation].columns if column.name != "rank"}
+    if "step" in wanted:
+        fact.setdefault("step", step)
+    if set(fact) != set(wanted):
+        raise ValueError(f"the columns are {', '.join(wanted)}")
+    for name, kind in wanted.items():
+        value = fact[name]
+        if kind == "float" and isinstance(value, int):
+            fact[name] = float(value)
+        elif type(value).__name__ != {"string": "str"}.get(kind, kind):
+            raise TypeError(f"{name}: {type(value).__name__}, but the column is of type {kind}")
+    return {name: fact[name] for name in wanted}
+
+
+def encode_fact(relation: str, fact: Mapping[str, Value]) -> bytes:
+    """Return the line of `user.bin`; JSON with NaN and Infinity as Python writes them."""
+    return (json.dumps([relation, fact]) + "\n").encode()
+
+
+def redact(words: Sequence[str]) -> list[str]:
+    """Return a command line without the values of flags that name a secret.
+
+    >>> redact(["train.py", "--api-key", "abc", "--hf-token=x", "--max-tokens", "5"])
+    ['train.py', '--api-key', '…', '--hf-token=…', '--max-tokens', '5']
+    """
+    clean: list[str] = []
+    hide = False
+    for word in words:
+        flag, equals, _ = word.partition("=")
+        secret = flag.startswith("-") and _SECRET.search(flag) is not None
+        clean.append("…" if hide else f"{flag}=…" if secret and equals else word)
+        hide = secret and not equals
+    return clean
+
+
+def settings(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the flags of a command line as (key without dashes, value); a flag without value is "true".
+
+    >>> settings(["python", "train.py", "--lr", "0.1", "--amp", "--seed=3", "-n", "-2"])
+    [('lr', '0.1'), ('amp', 'true'), ('seed', '3'), ('n', '-2')]
+    """
+    found: list[tuple[str, str]] = []
+    for index, word in enumerate(words):
+        key, equals, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or not key or re.fullmatch(r"[\d.].*", key):
+            continue
+        if not equals:
+            following = words[index + 1] if index + 1 < len(words) else "-"
+            is_value = not following.startswith("-") or re.fullmatch(r"-[\d.].*", following)
+            value = following if is_value else "true"
+        found.append((key, value))
+    return found
