@@ -1,0 +1,1 @@
+"""Rules and facts -> verdicts and proofs."""

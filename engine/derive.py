@@ -1,0 +1,150 @@
+"""Derived relations in a DuckDB store.
+
+A fact enters the table of its relation once, with the round in which it was found. Non-recursive strata need one
+statement a predicate. Recursive strata are evaluated semi-naively, driven from here: each round joins the facts of the
+last round (delta) with all facts and keeps what is new. WITH RECURSIVE is never used: it returns wrong results for
+non-linear rules without an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlglot import exp
+
+from tcrules.engine import sql
+from tcrules.engine.ir import Atom, Body, Group, Not, Predicate, Program, Rule, Stratum
+from tcrules.engine.plan.build import compile_rule
+from tcrules.engine.plan.plan import Plan, Version
+from tcrules.engine.sql_values import binary, both, number
+
+if TYPE_CHECKING:
+    from tcrules.engine.duckdb_store import DuckDBStore
+
+    Compiled: TypeAlias = list[tuple[Rule, Plan]]
+
+
+class StoreFault(Exception):
+    """The facts cannot be read or evaluated; the text says what is wrong and where."""
+
+
+def dependencies(program: Program, bodies: Iterable[Body]) -> set[str]:
+    """Names of the relations that the bodies read, directly or through rules."""
+    reads: dict[str, set[str]] = {}
+    for stratum in program.strata:
+        for rule in stratum.rules:
+            reads.setdefault(rule.head.predicate.name, set()).update(read_by(rule.body))
+    found: set[str] = set()
+    waiting = [name for body in bodies for name in read_by(body)]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(reads.get(name, ()))
+    return found
+
+
+def read_by(body: Body) -> Iterator[str]:
+    """Names of the relations that occur in a body, nested bodies included."""
+    for literal in body:
+        match literal:
+            case Atom(predicate):
+                yield predicate.name
+            case Not(body=inner) | Group(body=inner):
+                yield from read_by(inner)
+
+
+def derive(store: DuckDBStore, stratum: Stratum) -> None:
+    """Create and fill the tables of a stratum; those that it reads must be complete."""
+    members = {predicate.name for predicate in stratum.predicates}
+    for predicate in stratum.predicates:
+        store.create(predicate, sql.table_of(predicate), sql.ROUND)
+        plans = [(rule, compile_rule(rule)) for rule in _rules(stratum, predicate) if not _recursive(rule, members)]
+        _insert_new(store, predicate, plans, 0, sql.table_of(predicate))
+    if stratum.recursive:
+        _fixpoint(store, stratum, members)
+
+
+def _rules(stratum: Stratum, predicate: Predicate) -> list[Rule]:
+    return [rule for rule in stratum.rules if rule.head.predicate.name == predicate.name]
+
+
+def _recursive(rule: Rule, members: set[str]) -> list[int]:
+    """Positions of the body's atoms over relations of the same stratum; such atoms are never nested."""
+    return [
+        place
+        for place, literal in enumerate(rule.body)
+        if isinstance(literal, Atom) and literal.predicate.name in members
+    ]
+
+
+def _delta_plans(rule: Rule, members: set[str]) -> Iterator[Plan]:
+    """One plan for each recursive atom: that one reads the delta, those before it all facts, those after it the old.
+
+    So each combination of facts of which at least one is new is met once.
+    """
+    places = _recursive(rule, members)
+    for chosen in places:
+        versions = {place: Version.OLD if place > chosen else Version.TOTAL for place in places}
+        yield compile_rule(rule, versions | {chosen: Version.DELTA})
+
+
+def _fixpoint(store: DuckDBStore, stratum: Stratum, members: set[str]) -> None:
+    plans: dict[str, Compiled] = {}
+    for predicate in stratum.predicates:
+        rules = _rules(stratum, predicate)
+        plans[predicate.name] = [(rule, plan) for rule in rules for plan in _delta_plans(rule, members)]
+        everything = exp.select("*").from_(sql.table(sql.table_of(predicate)))
+        store.create_as(sql.delta_of(predicate), everything)
+    for current in range(1, store.settings.max_rounds + 1):
+        for predicate in stratum.predicates:
+            store.create(predicate, _new(predicate), sql.ROUND)
+            _insert_new(store, predicate, plans[predicate.name], current, _new(predicate))
+        # All deltas change together: rules of one predicate must not see what another found in this round.
+        if not sum([_advance(store, predicate) for predicate in stratum.predicates]):
+            break
+    else:
+        names = ", ".join(sorted(members))
+        raise StoreFault(f"{names}: still new facts after {store.settings.max_rounds} rounds; do the rules count up?")
+    for predicate in stratum.predicates:
+        store.drop(sql.delta_of(predicate))
+
+
+def _new(predicate: Predicate) -> str:
+    return f"{sql.table_of(predicate)}$new"
+
+
+def _insert_new(store: DuckDBStore, predicate: Predicate, plans: Compiled, current: int, into: str) -> None:
+    """Add to `into` what the plans derive and the relation does not hold yet, as found in round `current`."""
+    if not plans:
+        return
+    names = [sql.name_of(column.name) for column in predicate.columns]
+    found = [sql.named(sql.column(name, "found"), name) for name in names]
+    select = exp.Select(expressions=[sql.named(number(current), sql.ROUND), *found]).distinct()
+    select = select.from_(_derived(plans, names).subquery("found"))
+    if current:
+        same = [binary(exp.EQ, sql.column(name, "found"), sql.column(name, "known")) for name in names]
+        known = sql.table(sql.table_of(predicate), "known")
+        select.append("joins", exp.Join(this=known, kind="ANTI", on=both(*same)))
+    parameters = {sql.ROUND_PARAMETER: current} if any(select.find_all(exp.Placeholder)) else None
+    store.execute(exp.Insert(this=sql.table(into), expression=select), parameters)
+
+
+def _derived(plans: Compiled, names: list[str]) -> Any:
+    union: Any = None
+    for rule, plan in plans:
+        output = list(zip(names, rule.head.arguments, strict=True))
+        part = exp.select("*").from_(sql.query(plan, output, distinct=False).subquery("part"))
+        union = part if union is None else exp.Union(this=union, expression=part, distinct=False)
+    return union
+
+
+def _advance(store: DuckDBStore, predicate: Predicate) -> int:
+    """Make the new facts of a predicate its delta and add them to the relation; how many they are."""
+    delta = sql.delta_of(predicate)
+    store.drop(delta)
+    store.rename(_new(predicate), delta)
+    everything = exp.select("*").from_(sql.table(delta))
+    row = store.execute(exp.Insert(this=sql.table(sql.table_of(predicate)), expression=everything)).fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,289 @@
+"""Facts in DuckDB: observed relations over Parquet or from memory, derived relations as temporary tables.
+
+`derive.py` fills the tables of derived relations; this file opens, creates, inserts and reads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlglot
+from sqlglot import exp
+
+from tcrules.engine import sql
+from tcrules.engine.derive import StoreFault, dependencies, derive
+from tcrules.engine.facts import MemoryFacts, Stored
+from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
+from tcrules.engine.plan.build import compile_body
+from tcrules.engine.plan.plan import Plan, columns
+from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, data_type, number
+from tcrules.engine.values import normalise
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["DuckDBStore", "Settings", "StoreFault"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits of the store. `memory` as DuckDB writes it, e.g. "2GB" (empty: its default, most of the machine)."""
+
+    threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+    memory: str = ""
+    max_rounds: int = 100_000
+
+
+@dataclass(slots=True)
+class DuckDBStore:
+    """One run's facts and what rules derive from them. Use as a context manager, or call `close`."""
+
+    connection: duckdb.DuckDBPyConnection
+    program: Program
+    settings: Settings
+    #: Names of the derived predicates whose tables are complete.
+    _evaluated: set[str] = field(default_factory=set)
+    _adds_floats: bool = False
+
+    # -------------------------------------------------------------------------------------------- opening
+
+    @classmethod
+    def open(cls, facts_folder: Path, program: Program, settings: Settings | None = None) -> DuckDBStore:
+        """A store over `<relation>.parquet` files; a relation without a file was not recorded and is empty.
+
+        Raises:
+            StoreFault: a file does not have the columns that its relation has.
+        """
+        store = cls._connect(program, settings)
+        try:
+            for predicate in _observed(program):
+                store._view(predicate, facts_folder / f"{predicate.name}.parquet")
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @classmethod
+    def from_memory(cls, facts: MemoryFacts, program: Program, settings: Settings | None = None) -> DuckDBStore:
+        """A store with a copy of facts held in memory."""
+        store = cls._connect(program, settings)
+        for predicate in _observed(program):
+            store.create(predicate, sql.table_of(predicate), sql.FACT)
+            store.insert(predicate, facts.relations.get(predicate.name, ()))
+        return store
+
+    @classmethod
+    def _connect(cls, program: Program, settings: Settings | None) -> DuckDBStore:
+        import duckdb
+
+        chosen = settings or Settings()
+        options: dict[str, Any] = {"threads": chosen.threads, "autoinstall_known_extensions": False}
+        if chosen.memory:
+            options["memory_limit"] = chosen.memory
+        connection = duckdb.connect(":memory:", config=options)
+        connection.execute("SET preserve_insertion_order = false")
+        return cls(connection, program, chosen)
+
+    def close(self) -> None:
+        """Free the database."""
+        if self._adds_floats:
+            self.connection.remove_function(EXACT_SUM)
+            self._adds_floats = False
+        self.connection.close()
+
+    def __enter__(self) -> DuckDBStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -------------------------------------------------------------------------------------------- statements
+
+    def execute(self, statement: Any, parameters: object = None) -> duckdb.DuckDBPyConnection:
+        """Run an SQL tree."""
+        text = statement.sql(dialect="duckdb")
+        if EXACT_SUM in text:
+            self._register_exact_sum()
+        try:
+            return self.connection.execute(text, parameters)
+        except self._fault() as fault:
+            raise StoreFault(f"{fault}\nin: {text}") from fault
+
+    def _fault(self) -> type[Exception]:
+        import duckdb
+
+        return duckdb.Error
+
+    def _register_exact_sum(self) -> None:
+        if not self._adds_floats:
+            self.connection.create_function(EXACT_SUM, _exact_sum, ["DOUBLE[]"], "DOUBLE")
+            self._adds_floats = True
+
+    def create_as(self, name: str, select: Any, kind: str = "TABLE") -> None:
+        """A temporary table (or view) of the rows of a SELECT."""
+        self.execute(exp.Create(this=sql.table(name), kind=kind, properties=_temporary(), expression=select))
+
+    def create(self, predicate: Predicate, name: str, extra: str) -> None:
+        """An empty temporary table with the columns of a relation after the column `extra`, a whole number."""
+        declared = [(extra, "int"), *((sql.name_of(column.name), column.type.base) for column in predicate.columns)]
+        columns = [exp.ColumnDef(this=sql.identifier(text), kind=data_type(base)) for text, base in declared]
+        schema = exp.Schema(this=sql.table(name), expressions=columns)
+        self.execute(exp.Create(this=schema, kind="TABLE", properties=_temporary()))
+
+    def drop(self, name: str) -> None:
+        """Remove a temporary table."""
+        # Parsed, not built: the argument that holds the tables has changed its name between versions of sqlglot.
+        statement = sqlglot.parse_one("DROP TABLE IF EXISTS name", dialect="duckdb")
+        statement.find(exp.Table).replace(sql.table(name))
+        self.execute(statement)
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a temporary table."""
+        rename = exp.AlterRename(this=sql.table(new))
+        self.execute(exp.Alter(this=sql.table(name), kind="TABLE", actions=[rename]))
+
+    # -------------------------------------------------------------------------------------------- observed facts
+
+    def insert(self, predicate: Predicate, facts: Sequence[Stored]) -> None:
+        """Add given facts to the table of their relation; one statement with a list per column."""
+        if not facts:
+            return
+        bases = ["int", *(column.type.base for column in predicate.columns)]
+        parameters: dict[str, list[Value]] = {"c0": [fact.id for fact in facts]}
+        for place, values in enumerate(zip(*(fact.values for fact in facts), strict=True), start=1):
+            parameters[f"c{place}"] = list(values)
+        lists = [exp.Cast(this=exp.Placeholder(this=f"c{n}"), to=data_type(base, many=True)) for n, base in enumerate(bases)]
+        unnested = [sql.named(exp.Unnest(expressions=[given]), f"c{n}") for n, given in enumerate(lists)]
+        values_of = [_normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
+        select = exp.Select(expressions=values_of).from_(exp.Select(expressions=unnested).subquery("given"))
+        self.execute(exp.Insert(this=sql.table(sql.table_of(predicate)), expression=select), parameters)
+
+    def give(self, predicate: Predicate, facts: Iterable[Fact]) -> None:
+        """A relation that is given rather than recorded or derived (the constants of a rule family)."""
+        self.create(predicate, sql.table_of(predicate), sql.FACT)
+        self.insert(predicate, [Stored(0, values) for values in facts])
+
+    def _view(self, predicate: Predicate, path: Path) -> None:
+        if not path.exists():
+            self.create(predicate, sql.table_of(predicate), sql.FACT)
+            return
+        source = exp.Table(this=exp.Anonymous(this="READ_PARQUET", expressions=[exp.Literal.string(_escaped(path))]))
+        self._check_columns(predicate, path, exp.select("*").from_(source))
+        shown = [sql.named(sql.column("fact"), sql.FACT)]
+        shown += [
+            sql.named(_normal(sql.column(column.name), column.type.base), sql.name_of(column.name))
+            for column in predicate.columns
+        ]
+        self.create_as(sql.table_of(predicate), exp.Select(expressions=shown).from_(source), "VIEW")
+
+    def _check_columns(self, predicate: Predicate, path: Path, rows: Any) -> None:
+        found = {str(row[0]): str(row[1]) for row in self.execute(exp.Describe(this=rows)).fetchall()}
+        wanted = {"fact": "BIGINT"} | {column.name: SQL_TYPES[column.type.base] for column in predicate.columns}
+        wrong = [
+            f"{name} is {found.get(name, 'missing')}, not {kind}"
+            for name, kind in wanted.items()
+            if found.get(name) != kind
+        ]
+        if wrong:
+            raise StoreFault(
+                f"{path}: not the columns of relation {predicate.name}: {'; '.join(wrong)}. "
+                "The run was recorded with another version of the schema, or the file is damaged."
+            )
+
+    # -------------------------------------------------------------------------------------------- derived facts
+
+    def evaluate(self, bodies: Iterable[Body]) -> None:
+        """Derive the relations that the bodies read, and those that these read; nothing else."""
+        needed = dependencies(self.program, bodies)
+        for stratum in self.program.strata:
+            names = {predicate.name for predicate in stratum.predicates}
+            if names & needed and not names <= self._evaluated:
+                derive(self, stratum)
+                self._evaluated |= names
+
+    # -------------------------------------------------------------------------------------------- reading
+
+    def rows(self, statement: Any, bases: Sequence[str], parameters: object = None) -> list[Fact]:
+        """The rows of a SELECT whose columns have the given base types, floats normalised."""
+        found: list[Fact] = self.execute(statement, parameters).fetchall()
+        if "float" not in bases:
+            return found
+        return [tuple(map(normalise, row)) for row in found]
+
+    def select(self, plan: Plan, output: Sequence[Var], limit: int | None = None) -> list[Fact]:
+        """The distinct bindings of a plan, in the order of their values."""
+        statement = sql.query(plan, [(sql.name_of(variable.name), variable) for variable in output])
+        ordered = exp.select("*").from_(statement.subquery("bindings"))
+        if output:
+            ordered = ordered.order_by(*(number(place) for place in range(1, len(output) + 1)))
+        if limit is not None:
+            ordered = ordered.limit(limit)
+        found = self.rows(ordered, [variable.type.base for variable in output])
+        return found if output else [() for _ in found[:1]]
+
+    def query(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
+        """The bindings of a body: names of its variables, then rows of their values in order."""
+        self.evaluate([body])
+        plan = compile_body(body)
+        # Variables with a leading mark were made by analysis and mean nothing to a reader.
+        shown = tuple(variable for variable in columns(plan) if not variable.name.startswith("#"))
+        return tuple(variable.name for variable in shown), self.select(plan, shown, limit)
+
+    def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[Stored]:
+        """Facts whose column `i` equals `bound[i]`, in id order (derived ones: in order of their rounds)."""
+        first = sql.FACT if predicate.observed else sql.ROUND
+        select = self._all(predicate, first)
+        for place in bound:
+            name = sql.name_of(predicate.columns[place].name)
+            given = cast(exp.Placeholder(this=f"c{place}"), predicate.columns[place].type.base)
+            select = select.where(binary(exp.EQ, sql.column(name), given))
+        select = select.order_by(*(number(place) for place in range(1, len(predicate.columns) + 2)))
+        parameters = {f"c{place}": value for place, value in bound.items()} or None
+        for row in self.rows(select, [column.type.base for column in predicate.columns], parameters):
+            yield Stored(int(row[0]) if predicate.observed else 0, row[1:])
+
+    def rounds(self, predicate: Predicate) -> dict[Fact, int]:
+        """The round in which each fact of a derived relation was found; premises of its own stratum have lower ones."""
+        found = self.rows(self._all(predicate, sql.ROUND), [column.type.base for column in predicate.columns])
+        return {row[1:]: int(row[0]) for row in found}
+
+    def _all(self, predicate: Predicate, first: str) -> Any:
+        self.evaluate([(Atom(predicate, tuple(Any_() for _ in predicate.columns)),)])
+        names = [sql.name_of(column.name) for column in predicate.columns]
+        return exp.Select(expressions=[sql.column(name) for name in (first, *names)]).from_(
+            sql.table(sql.table_of(predicate))
+        )
+
+
+def _observed(program: Program) -> Iterator[Predicate]:
+    return (predicate for predicate in program.predicates.values() if predicate.observed)
+
+
+def _temporary() -> Any:
+    return exp.Properties(expressions=[exp.TemporaryProperty()])
+
+
+def _normal(value: Any, base: str) -> Any:
+    """A float with 0.0 for -0.0; other values as they are."""
+    if base != "float":
+        return value
+    zero = cast(number(0), "float")
+    return case((binary(exp.EQ, value, zero), zero), default=value)
+
+
+def _escaped(path: Path) -> str:
+    """The path as a pattern that matches only itself."""
+    return "".join(f"[{character}]" if character in "[*?" else character for character in str(path))
+
+
+def _exact_sum(values: Sequence[float]) -> float:
+    """The sum of finite floats, rounded once. NULL for the caller where Python would give up: it never is NaN."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf if sum(math.copysign(1.0, value) for value in values if abs(value) > 1) > 0 else -math.inf

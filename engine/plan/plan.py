@@ -1,0 +1,162 @@
+"""Nodes of the relational plan.
+
+A plan yields bindings: rows whose columns are variables of the IR. Nodes are frozen and may be shared: a node that two
+parents hold is the same relation, and executors evaluate it once. Bindings may repeat unless a node says "distinct";
+where multiplicity would matter (projection, grouping, set operations) the node removes duplicates itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from tcrules.engine.ir import Compare, Expr, Fact, Predicate, Term, Var
+
+
+class Version(Enum):
+    """Which facts of a derived relation a scan reads during semi-naive evaluation."""
+
+    TOTAL = "total"
+    DELTA = "delta"  # found in the last round
+    OLD = "old"  # found before the last round
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One binding of no variables: where every body starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Facts of a relation that match the terms: constants and repeated variables filter, variables are columns."""
+
+    predicate: Predicate
+    terms: tuple[Term, ...]
+    version: Version = Version.TOTAL
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Given bindings, in the order of `columns`."""
+
+    columns: tuple[Var, ...]
+    rows: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Pairs that agree on the variables that both sides have."""
+
+    left: Plan
+    right: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Bindings for which the comparison holds; an undefined side makes it fail."""
+
+    source: Plan
+    test: Compare
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Bindings with one variable more; those for which the value is undefined are dropped."""
+
+    source: Plan
+    variable: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class AntiJoin:
+    """Bindings of `left` without a partner in `right` that agrees on shared variables and passes `tests`."""
+
+    left: Plan
+    right: Plan
+    tests: tuple[Compare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupBy:
+    """`keys` extended by `result`: an aggregate over the distinct bindings of `over` in `inner` that agree on `by`.
+
+    For count and sum each binding of `keys` has a result (0 where nothing agrees), for the others only where
+    something does. An undefined `value` does not take part; an undefined total drops the binding.
+    """
+
+    keys: Plan
+    inner: Plan
+    by: tuple[Var, ...]
+    kind: str
+    value: Expr | None
+    over: tuple[Var, ...]
+    result: Var
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """Some variables of the source; without repetition if `distinct`."""
+
+    source: Plan
+    columns: tuple[Var, ...]
+    distinct: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Bindings of any part, without repetition; the parts have the same variables."""
+
+    parts: tuple[Plan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Bindings of `left` that are not in `right`, without repetition; both have the same variables."""
+
+    left: Plan
+    right: Plan
+
+
+Plan: TypeAlias = (
+    Unit | Scan | Values | Join | Select | Extend | AntiJoin | GroupBy | Project | Union | Difference
+)
+
+
+def children(plan: Plan) -> tuple[Plan, ...]:
+    """The plans that a node reads."""
+    match plan:
+        case Unit() | Scan() | Values():
+            return ()
+        case Join(left, right) | AntiJoin(left, right) | Difference(left, right):
+            return (left, right)
+        case Select(source) | Extend(source) | Project(source):
+            return (source,)
+        case GroupBy(keys, inner):
+            return (keys, inner)
+        case Union(parts):
+            return parts
+
+
+def columns(plan: Plan) -> tuple[Var, ...]:
+    """The variables that a plan binds, each once, in the order in which they are bound."""
+    match plan:
+        case Unit():
+            return ()
+        case Scan(terms=terms):
+            return tuple(dict.fromkeys(term for term in terms if isinstance(term, Var)))
+        case Values(columns=names) | Project(columns=names):
+            return names
+        case Join(left, right):
+            return tuple(dict.fromkeys((*columns(left), *columns(right))))
+        case Extend(source, variable):
+            return (*columns(source), variable)
+        case GroupBy(keys=keys, result=result):
+            return (*columns(keys), result)
+        case Select(source):
+            return columns(source)
+        case AntiJoin(left) | Difference(left):
+            return columns(left)
+        case Union(parts):
+            return columns(parts[0])
