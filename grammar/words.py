@@ -11,7 +11,7 @@ VALUE_AGGREGATES = ("sum", "min", "max", "mean")
 CONSTANT_WORDS = ("true", "false", "inf", "nan")
 
 BOOLEAN_FUNCTIONS = frozenset(
-    {"glob", "matches", "starts_with", "ends_with", "contains", "is_nan", "is_inf", "is_finite"}
+    {"approx", "contains", "ends_with", "glob", "is_finite", "is_inf", "is_nan", "matches", "starts_with"}
 )
 """Calls that are read as a `Test` where a literal stands; every other call there is an `Atom`.
 
