@@ -1,7 +1,7 @@
 """The typed rule IR: what analysis makes of a syntax tree and what every executor evaluates.
 
-All names are resolved, arguments are positional and complete, every variable has a type, parameters are replaced by
-their values, strata are computed. No source text; spans are kept for messages.
+All names are resolved, arguments are positional and complete, every variable has a type, parameters are
+replaced by their values, strata are computed. No source text; spans are kept for messages.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from tcrules.grammar.ast import NOWHERE, Span, Value
+from tcrules.grammar.ast import NOWHERE, Span
+from tcrules.grammar.ast import Value as Value
 
 #: A ground tuple of a relation, columns in declared order.
 Fact: TypeAlias = tuple[Value, ...]

@@ -1,0 +1,62 @@
+"""Collects the diagnostics of all passes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcrules.grammar.diagnostics import CODES, Diagnostic, Label, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tcrules.grammar.ast import Span
+
+
+class Faults:
+    """A growing list of diagnostics; the same fault at the same place is kept once."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, Span | None], Diagnostic] = {}
+
+    def error(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        text: str = "",
+        *,
+        more: Iterable[tuple[Span, str]] = (),
+        notes: tuple[str, ...] = (),
+        mend: str | None = None,
+    ) -> None:
+        """Add an error at `span`; `more` are further labelled places, `mend` says how to repair it."""
+        assert code in CODES, code
+        labels = (Label(span, text), *(Label(place, said) for place, said in more))
+        self._found.setdefault((code, message, span), Diagnostic(code, "error", message, labels, notes, mend))
+
+    def warning(self, code: str, message: str, span: Span, text: str = "", mend: str | None = None) -> None:
+        """Add a warning at `span`."""
+        found = Diagnostic(code, "warning", message, (Label(span, text),), (), mend)
+        self._found.setdefault((code, message, span), found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def sorted(self) -> tuple[Diagnostic, ...]:
+        """All diagnostics by place."""
+
+        def place(found: Diagnostic) -> tuple[str, int, str, str]:
+            span = found.labels[0].span
+            return (span.source, span.start, found.code, found.message)
+
+        return tuple(sorted(self._found.values(), key=place))
+
+
+def suggest(word: str, candidates: Iterable[str]) -> str | None:
+    """A help line that names the most similar candidate, or None.
+
+    >>> suggest("bachward", ["backward", "forward"])
+    'did you mean `backward`?'
+    """
+    close = did_you_mean(word, candidates)
+    return f"did you mean `{close}`?" if close else None

@@ -1,0 +1,175 @@
+"""All passes in their order: `analyse` makes a typed program of syntax trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from tcrules.engine import ir
+from tcrules.engine.analyse.decide import Decider, moment_types
+from tcrules.engine.analyse.expressions import Env, type_of
+from tcrules.engine.analyse.faults import Faults
+from tcrules.engine.analyse.flat import Clause, FExpr, FVar, own_variables
+from tcrules.engine.analyse.interface import (
+    about,
+    check_interface,
+    check_metavariables,
+    first_of_type,
+    mentioned,
+    severity,
+    tags,
+)
+from tcrules.engine.analyse.lattice import UNKNOWN
+from tcrules.engine.analyse.lower import Lowerer
+from tcrules.engine.analyse.normalise import normalise_invariant, normalise_rule
+from tcrules.engine.analyse.resolve import resolve
+from tcrules.engine.analyse.safety import order_clause, warn_unused
+from tcrules.engine.analyse.stratify import stratify
+from tcrules.engine.analyse.symbols import SourceProgram, Symbols, collect
+from tcrules.engine.analyse.typecheck import check_columns, check_types
+from tcrules.engine.analyse.types import Columns, infer
+from tcrules.grammar import ast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tcrules.engine.ir import Value
+    from tcrules.grammar.diagnostics import Diagnostic
+
+_Statement: TypeAlias = ast.Rule | ast.Invariant | ast.Template
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """`program` is None where a diagnostic is an error; warnings come beside a program."""
+
+    program: ir.Program | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Typed:
+    """A resolved statement with its ordered clause and the types of its variables."""
+
+    statement: _Statement
+    clause: Clause
+    env: Env
+
+
+def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] | None = None) -> Analysis:
+    """Analyse parsed files together; every fault of every file is reported.
+
+    `parameters` override the defaults of `param` declarations. Imports were followed by `load`.
+    """
+    faults = Faults()
+    symbols = collect(programs, parameters or {}, faults)
+    statements = [s for source in programs for s in source.program.statements if isinstance(s, _Statement)]
+    resolved = [(statement, resolve(statement, symbols, faults)) for statement in statements]
+    broken = frozenset(s.head.relation for s, r in resolved if r is None and isinstance(s, ast.Rule))
+    typed, columns = _typed([r for _, r in resolved if r is not None], symbols, broken, faults)
+    program = _lower(typed, columns, symbols, faults)
+    found = faults.sorted()
+    failed = any(diagnostic.severity == "error" for diagnostic in found)
+    return Analysis(None if failed else program, found)
+
+
+def _typed(
+    statements: Sequence[_Statement], symbols: Symbols, broken: frozenset[str], faults: Faults
+) -> tuple[list[_Typed], Columns]:
+    clauses = [normalise_rule(s) if isinstance(s, ast.Rule) else normalise_invariant(s) for s in statements]
+    typing = infer(clauses, symbols.relations, symbols.lattice)
+    check_columns(typing.columns, symbols.relations, broken, faults)
+    typed = []
+    for statement, clause, env in zip(statements, clauses, typing.variables, strict=True):
+        check_types(clause, env, typing.columns, symbols.relations, symbols.lattice, faults)
+
+        def assignable(variable: FVar, value: FExpr, env: Env = env) -> bool:
+            found, wanted = type_of(value, env, symbols.lattice), env.get(variable.name)
+            bases = (found.base if found else "?", wanted.type.base if wanted else "?")
+            return bases[0] == bases[1] or bases == ("int", "float") or "?" in bases
+
+        ordered = order_clause(clause, assignable, faults)
+        names = set() if isinstance(statement, ast.Rule) else mentioned(statement)
+        warn_unused(ordered, names, faults)
+        typed.append(_Typed(statement, ordered, env))
+    return typed, typing.columns
+
+
+def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: Faults) -> ir.Program:
+    predicates = {name: _predicate(name, columns, symbols) for name in symbols.relations}
+    rules = []
+    for item in typed:
+        if item.clause.head is not None:
+            lowerer = Lowerer(item.env, predicates, symbols.lattice)
+            names = {v.name for v in own_variables(item.clause.head)}
+            body = lowerer.body(item.clause.body, names)
+            rules.append(ir.Rule(lowerer.atom(item.clause.head), body, item.clause.span))
+    strata = stratify(predicates, rules, faults)
+    decider = Decider(rules, moment_types(symbols.lattice.parents))
+    invariants: list[ir.Invariant] = []
+    templates: list[ir.Template] = []
+    for item in typed:
+        statement = item.statement
+        if isinstance(statement, ast.Rule):
+            continue
+        lowerer = Lowerer(item.env, predicates, symbols.lattice)
+        invariant = _invariant(statement, item.clause, lowerer, decider, faults)
+        if isinstance(statement, ast.Template):
+            check_metavariables(statement, symbols.lattice.types, faults)
+            templates.append(_template(statement, invariant, lowerer))
+        else:
+            invariants.append(invariant)
+    return ir.Program(predicates, strata, tuple(invariants), tuple(templates))
+
+
+def _predicate(name: str, columns: Columns, symbols: Symbols) -> ir.Predicate:
+    relation = symbols.relations[name]
+    pairs = zip(relation.columns, columns[name], strict=True)
+    typed = tuple(ir.Column(column, kind or UNKNOWN) for column, kind in pairs)
+    return ir.Predicate(name, typed, relation.observed)
+
+
+def _invariant(
+    statement: ast.Invariant | ast.Template,
+    clause: Clause,
+    lowerer: Lowerer,
+    decider: Decider,
+    faults: Faults,
+) -> ir.Invariant:
+    names = dict.fromkeys(v.name for literal in clause.body for v in own_variables(literal) if not v.made)
+    variables = tuple(lowerer.variable(name) for name in names)
+    check_interface(statement, {variable.name: variable.type for variable in variables}, faults)
+    around = {*names, *(name for name, _ in clause.given)}
+    each = lowerer.body(clause.body, around)
+    expect = tuple(lowerer.body(alternative, around) for alternative in clause.expect)
+    reading = decider.reading(each, expect)
+    known = {variable.name for variable in variables}
+    return ir.Invariant(
+        id=statement.id,
+        severity=severity(statement),
+        tags=tags(statement),
+        doc="\n".join(statement.doc),
+        each=each,
+        variables=variables,
+        expect=expect,
+        about=about(statement, variables) if {v.name for v in statement.about} <= known else (),
+        message=statement.message or "",
+        step=first_of_type(statement, variables, "step"),
+        rank=first_of_type(statement, variables, "rank"),
+        needs=reading.needs,
+        watched=reading.watched,
+        monotone=reading.monotone,
+        window=reading.window,
+        span=statement.span,
+    )
+
+
+def _template(statement: ast.Template, invariant: ir.Invariant, lowerer: Lowerer) -> ir.Template:
+    bound = {variable.name: variable for variable in invariant.variables}
+    metas = [f"?{meta.name}" for meta in statement.metavariables]
+    return ir.Template(
+        invariant,
+        tuple(bound[name] for name in metas if name in bound),
+        tuple(lowerer.variable(name) for name in metas if name not in bound),
+        tuple(bound[variable.name] for variable in statement.guard if variable.name in bound),
+    )
