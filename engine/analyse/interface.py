@@ -186,4 +186,4 @@ def first_of_type(
     fitting = [variable for variable in variables if variable.type.name == kind]
     named = {name for name, _ in fields(statement.message or "")}
     preferred = [variable for variable in fitting if variable.name in named]
-    return (preferred or fitting or [None])[0]
+    return next(iter(preferred or fitting), None)

@@ -1,4 +1,4 @@
-"""Sixth pass: ordered, typed clauses become the rule IR. Integers that meet floats are wrapped in `to_float`."""
+"""Sixth pass: ordered, typed clauses become the rule IR; integers that meet floats are converted."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.analyse.decide import Decider, moment_types
@@ -22,7 +22,7 @@ from tcrules.engine.analyse.interface import (
 from tcrules.engine.analyse.lattice import UNKNOWN
 from tcrules.engine.analyse.lower import Lowerer
 from tcrules.engine.analyse.normalise import normalise_invariant, normalise_rule
-from tcrules.engine.analyse.resolve import resolve
+from tcrules.engine.analyse.resolve import Statement, resolve
 from tcrules.engine.analyse.safety import order_clause, warn_unused
 from tcrules.engine.analyse.stratify import stratify
 from tcrules.engine.analyse.symbols import SourceProgram, Symbols, collect
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from tcrules.engine.ir import Value
     from tcrules.grammar.diagnostics import Diagnostic
-
-_Statement: TypeAlias = ast.Rule | ast.Invariant | ast.Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Analysis:
 class _Typed:
     """A resolved statement with its ordered clause and the types of its variables."""
 
-    statement: _Statement
+    statement: Statement
     clause: Clause
     env: Env
 
@@ -63,7 +61,7 @@ def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] |
     """
     faults = Faults()
     symbols = collect(programs, parameters or {}, faults)
-    statements = [s for source in programs for s in source.program.statements if isinstance(s, _Statement)]
+    statements = [s for source in programs for s in source.program.statements if isinstance(s, Statement)]
     resolved = [(statement, resolve(statement, symbols, faults)) for statement in statements]
     broken = frozenset(s.head.relation for s, r in resolved if r is None and isinstance(s, ast.Rule))
     typed, columns = _typed([r for _, r in resolved if r is not None], symbols, broken, faults)
@@ -74,7 +72,7 @@ def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] |
 
 
 def _typed(
-    statements: Sequence[_Statement], symbols: Symbols, broken: frozenset[str], faults: Faults
+    statements: Sequence[Statement], symbols: Symbols, broken: frozenset[str], faults: Faults
 ) -> tuple[list[_Typed], Columns]:
     clauses = [normalise_rule(s) if isinstance(s, ast.Rule) else normalise_invariant(s) for s in statements]
     typing = infer(clauses, symbols.relations, symbols.lattice)
@@ -89,10 +87,19 @@ def _typed(
             return bases[0] == bases[1] or bases == ("int", "float") or "?" in bases
 
         ordered = order_clause(clause, assignable, faults)
-        names = set() if isinstance(statement, ast.Rule) else mentioned(statement)
+        names = set() if isinstance(statement, ast.Rule) else mentioned(statement) | _reported(ordered, env)
         warn_unused(ordered, names, faults)
         typed.append(_Typed(statement, ordered, env))
     return typed, typing.columns
+
+
+def _reported(clause: Clause, env: Env) -> set[str]:
+    """Variables that tell where an instance happened: reports use them although the rule does not."""
+    own = (variable for literal in clause.body for variable in own_variables(literal))
+    typed = ((variable.name, env.get(variable.name)) for variable in own)
+    return {
+        name for name, found in typed if found is not None and found.type.name in ("rank", "step", "call")
+    }
 
 
 def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: Faults) -> ir.Program:

@@ -8,7 +8,7 @@ out of later passes.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine import patterns
 from tcrules.engine.analyse.faults import Faults, suggest
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     from tcrules.engine.analyse.symbols import Relation, Symbols
 
-_Statement = TypeVar("_Statement", ast.Rule, ast.Invariant, ast.Template)
+Statement: TypeAlias = ast.Rule | ast.Invariant | ast.Template
 
 
-def resolve(statement: _Statement, symbols: Symbols, faults: Faults) -> _Statement | None:
+def resolve(statement: Statement, symbols: Symbols, faults: Faults) -> Statement | None:
     """The statement with all names resolved, or None where it has faults."""
     resolver = _Resolver(symbols, faults, statement)
     if isinstance(statement, ast.Rule):
-        resolved: ast.Rule | ast.Invariant | ast.Template = replace(
+        resolved: Statement = replace(
             statement, head=resolver.head(statement.head), body=resolver.body(statement.body)
         )
     else:
@@ -36,7 +36,7 @@ def resolve(statement: _Statement, symbols: Symbols, faults: Faults) -> _Stateme
             each=resolver.body(statement.each),
             expect=tuple(resolver.body(alternative) for alternative in statement.expect),
         )
-    return None if resolver.broken else resolved  # type: ignore[return-value]
+    return None if resolver.broken else resolved
 
 
 class _Resolver:

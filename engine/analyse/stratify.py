@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
@@ -46,9 +47,7 @@ def _report(graph: _Graph, members: set[str], rule: ir.Rule, atom: ir.Atom, faul
     head, target = rule.head.predicate.name, atom.predicate.name
     back = graph.path(target, head, members)
     cycle = " -> ".join([f"{head} -> not {target}", *back[1:]])
-    more = [
-        (graph.places[pair], f"`{pair[0]}` reads `{pair[1]}`") for pair in zip(back, back[1:], strict=False)
-    ]
+    more = [(graph.places[pair], f"`{pair[0]}` reads `{pair[1]}`") for pair in pairwise(back)]
     message = f"`{head}` depends on itself through a negation or an aggregate"
     notes = (f"the cycle: {cycle}", "whether such a fact holds would depend on whether it holds")
     text = f"`{head}` reads `{target}` here"

@@ -49,8 +49,11 @@ def infer(clauses: Sequence[Clause], relations: Mapping[str, Relation], lattice:
     columns: Columns = {name: relation.types for name, relation in relations.items()}
     inference = _Inference(columns, relations, lattice)
     heads = [clause for clause in clauses if clause.head and not relations[clause.head.predicate].observed]
-    while any([inference.widen(clause) for clause in heads]):  # a list: every clause in every round
-        pass
+    changed = True
+    while changed:
+        changed = False
+        for clause in heads:
+            changed |= inference.widen(clause)
     return Typing(columns, tuple(inference.environment(clause) for clause in clauses))
 
 
