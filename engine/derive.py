@@ -1,18 +1,16 @@
 """Derived relations in a DuckDB store.
 
-A fact enters the table of its relation once, with the round in which it was found. Non-recursive strata need one
-statement a predicate. Recursive strata are evaluated semi-naively, driven from here: each round joins the facts of the
-last round (delta) with all facts and keeps what is new. WITH RECURSIVE is never used: it returns wrong results for
-non-linear rules without an error.
+A fact enters the table of its relation once, with the round in which it was found. Non-recursive strata
+need one statement a predicate. Recursive strata are evaluated semi-naively, driven from here: each round
+joins the facts of the last round (delta) with all facts and keeps what is new. WITH RECURSIVE is never
+used: it returns wrong results for non-linear rules without an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import exp
-
 from tcrules.engine import sql
 from tcrules.engine.ir import Atom, Body, Group, Not, Predicate, Program, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
@@ -20,6 +18,8 @@ from tcrules.engine.plan.plan import Plan, Version
 from tcrules.engine.sql_values import binary, both, number
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tcrules.engine.duckdb_store import DuckDBStore
 
     Compiled: TypeAlias = list[tuple[Rule, Plan]]
@@ -60,7 +60,9 @@ def derive(store: DuckDBStore, stratum: Stratum) -> None:
     members = {predicate.name for predicate in stratum.predicates}
     for predicate in stratum.predicates:
         store.create(predicate, sql.table_of(predicate), sql.ROUND)
-        plans = [(rule, compile_rule(rule)) for rule in _rules(stratum, predicate) if not _recursive(rule, members)]
+        plans = [
+            (rule, compile_rule(rule)) for rule in _rules(stratum, predicate) if not _recursive(rule, members)
+        ]
         _insert_new(store, predicate, plans, 0, sql.table_of(predicate))
     if stratum.recursive:
         _fixpoint(store, stratum, members)
@@ -106,7 +108,9 @@ def _fixpoint(store: DuckDBStore, stratum: Stratum, members: set[str]) -> None:
             break
     else:
         names = ", ".join(sorted(members))
-        raise StoreFault(f"{names}: still new facts after {store.settings.max_rounds} rounds; do the rules count up?")
+        raise StoreFault(
+            f"{names}: still new facts after {store.settings.max_rounds} rounds; do the rules count up?"
+        )
     for predicate in stratum.predicates:
         store.drop(sql.delta_of(predicate))
 

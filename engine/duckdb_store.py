@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlglot
 from sqlglot import exp
-
 from tcrules.engine import sql
 from tcrules.engine.derive import StoreFault, dependencies, derive
 from tcrules.engine.facts import MemoryFacts, Stored
@@ -25,6 +22,9 @@ from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, 
 from tcrules.engine.values import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
     import duckdb
 
 __all__ = ["DuckDBStore", "Settings", "StoreFault"]
@@ -69,7 +69,9 @@ class DuckDBStore:
         return store
 
     @classmethod
-    def from_memory(cls, facts: MemoryFacts, program: Program, settings: Settings | None = None) -> DuckDBStore:
+    def from_memory(
+        cls, facts: MemoryFacts, program: Program, settings: Settings | None = None
+    ) -> DuckDBStore:
         """A store with a copy of facts held in memory."""
         store = cls._connect(program, settings)
         for predicate in _observed(program):
@@ -130,7 +132,10 @@ class DuckDBStore:
 
     def create(self, predicate: Predicate, name: str, extra: str) -> None:
         """An empty temporary table with the columns of a relation after the column `extra`, a whole number."""
-        declared = [(extra, "int"), *((sql.name_of(column.name), column.type.base) for column in predicate.columns)]
+        declared = [
+            (extra, "int"),
+            *((sql.name_of(column.name), column.type.base) for column in predicate.columns),
+        ]
         columns = [exp.ColumnDef(this=sql.identifier(text), kind=data_type(base)) for text, base in declared]
         schema = exp.Schema(this=sql.table(name), expressions=columns)
         self.execute(exp.Create(this=schema, kind="TABLE", properties=_temporary()))
@@ -157,7 +162,10 @@ class DuckDBStore:
         parameters: dict[str, list[Value]] = {"c0": [fact.id for fact in facts]}
         for place, values in enumerate(zip(*(fact.values for fact in facts), strict=True), start=1):
             parameters[f"c{place}"] = list(values)
-        lists = [exp.Cast(this=exp.Placeholder(this=f"c{n}"), to=data_type(base, many=True)) for n, base in enumerate(bases)]
+        lists = [
+            exp.Cast(this=exp.Placeholder(this=f"c{n}"), to=data_type(base, many=True))
+            for n, base in enumerate(bases)
+        ]
         unnested = [sql.named(exp.Unnest(expressions=[given]), f"c{n}") for n, given in enumerate(lists)]
         values_of = [_normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
         select = exp.Select(expressions=values_of).from_(exp.Select(expressions=unnested).subquery("given"))
@@ -172,7 +180,9 @@ class DuckDBStore:
         if not path.exists():
             self.create(predicate, sql.table_of(predicate), sql.FACT)
             return
-        source = exp.Table(this=exp.Anonymous(this="READ_PARQUET", expressions=[exp.Literal.string(_escaped(path))]))
+        source = exp.Table(
+            this=exp.Anonymous(this="READ_PARQUET", expressions=[exp.Literal.string(_escaped(path))])
+        )
         self._check_columns(predicate, path, exp.select("*").from_(source))
         shown = [sql.named(sql.column("fact"), sql.FACT)]
         shown += [
@@ -183,7 +193,9 @@ class DuckDBStore:
 
     def _check_columns(self, predicate: Predicate, path: Path, rows: Any) -> None:
         found = {str(row[0]): str(row[1]) for row in self.execute(exp.Describe(this=rows)).fetchall()}
-        wanted = {"fact": "BIGINT"} | {column.name: SQL_TYPES[column.type.base] for column in predicate.columns}
+        wanted = {"fact": "BIGINT"} | {
+            column.name: SQL_TYPES[column.type.base] for column in predicate.columns
+        }
         wrong = [
             f"{name} is {found.get(name, 'missing')}, not {kind}"
             for name, kind in wanted.items()
@@ -215,16 +227,59 @@ class DuckDBStore:
             return found
         return [tuple(map(normalise, row)) for row in found]
 
-    def select(self, plan: Plan, output: Sequence[Var], limit: int | None = None) -> list[Fact]:
-        """The distinct bindings of a plan, in the order of their values."""
-        statement = sql.query(plan, [(sql.name_of(variable.name), variable) for variable in output])
-        ordered = exp.select("*").from_(statement.subquery("bindings"))
-        if output:
-            ordered = ordered.order_by(*(number(place) for place in range(1, len(output) + 1)))
-        if limit is not None:
-            ordered = ordered.limit(limit)
-        found = self.rows(ordered, [variable.type.base for variable in output])
+    def select(
+        self,
+        plan: Plan,
+        output: Sequence[Var],
+        limit: int | None = None,
+        *,
+        first: Sequence[Var] = (),
+        within: Var | None = None,
+    ) -> list[Fact]:
+        """The distinct bindings of a plan, in the order of `first`, then of all values.
+
+        Args:
+            plan: what to evaluate.
+            output: the variables to return, in order.
+            limit: at most so many bindings.
+            first: variables that order before the others do.
+            within: the limit holds for each value of this variable.
+        """
+        listed = sql.query(plan, [(sql.name_of(variable.name), variable) for variable in output])
+        select = exp.select("*").from_(listed.subquery("bindings"))
+        keys = [sql.column(sql.name_of(variable.name)) for variable in (*first, *output)]
+        if limit is not None and within is not None:
+            place = exp.Window(
+                this=exp.RowNumber(),
+                partition_by=[sql.column(sql.name_of(within.name))],
+                order=exp.Order(expressions=[exp.Ordered(this=key.copy()) for key in keys]),
+            )
+            select.set("qualify", exp.Qualify(this=binary(exp.LTE, place, number(limit))))
+        elif limit is not None:
+            select = select.limit(limit)
+        found = self.rows(select.order_by(*keys) if keys else select, [v.type.base for v in output])
         return found if output else [() for _ in found[:1]]
+
+    def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
+        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct."""
+        listed = sql.query(plan, [(sql.name_of(key.name), key) for key in keys], distinct=False)
+        columns = [sql.column(sql.name_of(key.name)) for key in keys]
+        select = exp.Select(expressions=[*columns, exp.Count(this=exp.Star())]).from_(
+            listed.subquery("bindings")
+        )
+        if columns:
+            select = select.group_by(*(column.copy() for column in columns))
+        return self.rows(select, [key.type.base for key in keys])
+
+    def create_from(self, relation: Atom, plan: Plan) -> None:
+        """Make the table of a relation whose arguments are variables from the distinct bindings of a plan."""
+        names = [sql.name_of(column.name) for column in relation.predicate.columns]
+        output = list(zip(names, relation.arguments, strict=True))
+        self.create_as(sql.table_of(relation.predicate), sql.query(plan, output))
+
+    def drop_relation(self, predicate: Predicate) -> None:
+        """Forget the table of a relation that was given or created."""
+        self.drop(sql.table_of(predicate))
 
     def query(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
         """The bindings of a body: names of its variables, then rows of their values in order."""
@@ -286,4 +341,8 @@ def _exact_sum(values: Sequence[float]) -> float:
     try:
         return math.fsum(values)
     except OverflowError:
-        return math.inf if sum(math.copysign(1.0, value) for value in values if abs(value) > 1) > 0 else -math.inf
+        return (
+            math.inf
+            if sum(math.copysign(1.0, value) for value in values if abs(value) > 1) > 0
+            else -math.inf
+        )

@@ -1,18 +1,16 @@
 """Plan -> SQL tree.
 
-Consecutive scans, joins and selections become one SELECT, so that the engine's optimiser orders the joins. What breaks
-a SELECT is a node whose rows must be distinct or counted, and a node that two parents share: it becomes a materialised
-common table expression, evaluated once.
+Consecutive scans, joins and selections become one SELECT, so that the engine's optimiser orders the
+joins. What breaks a SELECT is a node whose rows must be distinct or counted, and a node that two parents
+share: it becomes a materialised common table expression, evaluated once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
-
 from tcrules.engine.ir import Const, Op, Predicate, Term, Var
 from tcrules.engine.plan.plan import (
     AntiJoin,
@@ -45,6 +43,8 @@ from tcrules.engine.sql_values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     Sql: TypeAlias = exp.Expression
 
 #: Columns that relations have beside their own; `$` occurs in no name of the language.
@@ -98,10 +98,11 @@ def query(plan: Plan, output: Sequence[tuple[str, Term]] | None = None, *, disti
     writer = _Writer(plan)
     if output is None:
         output = [(name_of(variable.name), variable) for variable in columns(plan)]
-    block = writer.loose(plan) if distinct else writer.block(plan)
+    core = writer.core(plan) if distinct else plan
+    block = writer.block(core)
     values = [(text, _term(term, block.columns)) for text, term in output]
     wanted = [term for _, term in output if isinstance(term, Var)]
-    return writer.finish(block.select(values, distinct=distinct and not _is_distinct(plan, wanted)))
+    return writer.finish(block.select(values, distinct=distinct and not _is_distinct(core, wanted)))
 
 
 def _term(term: Term, bound: Mapping[Var, Sql]) -> Sql:
@@ -173,12 +174,15 @@ class _Writer:
 
     def loose(self, plan: Plan) -> _Block:
         """The plan for a parent that removes repetitions itself: projections only hide variables."""
-        visible = columns(plan)
+        block = self.block(self.core(plan))
+        block.columns = {variable: block.columns[variable] for variable in columns(plan)}
+        return block
+
+    def core(self, plan: Plan) -> Plan:
+        """The plan below projections that nobody else reads."""
         while isinstance(plan, Project) and self._parents[id(plan)] == 1:
             plan = plan.source
-        block = self.block(plan)
-        block.columns = {variable: block.columns[variable] for variable in visible}
-        return block
+        return plan
 
     def _open(self, plan: Plan) -> _Block:
         match plan:
@@ -218,14 +222,18 @@ class _Writer:
         return self._over(subquery, alias, bound)
 
     def _over(self, source: Sql, alias: str, bound: Sequence[Var]) -> _Block:
-        return _Block([source], columns={variable: column(name_of(variable.name), alias) for variable in bound})
+        return _Block(
+            [source], columns={variable: column(name_of(variable.name), alias) for variable in bound}
+        )
 
     def _statement(self, plan: Plan) -> Sql:
         """The plan as a SELECT of its variables by name."""
         match plan:
             case Project(source, wanted, distinct):
                 inner = self.block(source)
-                return inner.select(_outputs(wanted, inner), distinct=distinct and not _is_distinct(source, wanted))
+                return inner.select(
+                    _outputs(wanted, inner), distinct=distinct and not _is_distinct(source, wanted)
+                )
             case Union(parts):
                 return self._combine(exp.Union, [self._part(part, columns(plan)) for part in parts])
             case Difference(left, right):
@@ -282,7 +290,11 @@ class _Writer:
 
     def _join(self, left: _Block, right: _Block) -> _Block:
         left, right = self._ready(left), self._ready(right)
-        same = [binary(exp.EQ, left.columns[key], right.columns[key]) for key in right.columns if key in left.columns]
+        same = [
+            binary(exp.EQ, left.columns[key], right.columns[key])
+            for key in right.columns
+            if key in left.columns
+        ]
         return _Block(
             left.sources + right.sources,
             left.outer + right.outer,
@@ -294,7 +306,9 @@ class _Writer:
         """The block, as a subquery if more tables cannot be joined to it directly."""
         if not block.closed:
             return block
-        return self._source(block.select(_outputs(tuple(block.columns), block), distinct=False), tuple(block.columns))
+        return self._source(
+            block.select(_outputs(tuple(block.columns), block), distinct=False), tuple(block.columns)
+        )
 
     def _extend(self, plan: Extend) -> _Block:
         block = self.block(plan.source)
@@ -321,7 +335,9 @@ class _Writer:
         block = self.loose(plan)
         if len(block.sources) == 1 and not block.outer:
             return block
-        return self._source(block.select(_outputs(tuple(block.columns), block), distinct=False), tuple(block.columns))
+        return self._source(
+            block.select(_outputs(tuple(block.columns), block), distinct=False), tuple(block.columns)
+        )
 
     def _group(self, plan: GroupBy) -> _Block:
         keys = self._ready(self.block(plan.keys))

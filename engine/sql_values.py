@@ -1,21 +1,22 @@
 """Expressions, comparisons and aggregates as SQL, with the meaning that `engine/values.py` gives them.
 
-Undefined is NULL. Facts hold no NULL and every expression is strict, so a comparison with something undefined is NULL
-and its binding is dropped. What an engine would raise an error for is written so that it gives NULL.
+Undefined is NULL. Facts hold no NULL and every expression is strict, so a comparison with something
+undefined is NULL and its binding is dropped. What an engine would raise an error for is written so that
+it gives NULL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from functools import partial, reduce
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
-
 from tcrules.engine.ir import Compare, Const, Expr, Op, Value, Var
 from tcrules.engine.values import FLOAT_TEXT, INT_TEXT
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     Sql: TypeAlias = exp.Expression
 
 SQL_TYPES = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
@@ -146,7 +147,9 @@ def _divide(_base: str, left: Sql, right: Sql) -> Sql:
 def _rest(left: Sql, right: Sql) -> Sql:
     """The remainder with the sign of the dividend; by -1 it is 0, which engines may take for an overflow."""
     divisor = exp.Nullif(this=right.copy(), expression=number(0))
-    return case((binary(exp.EQ, right, number(-1)), cast(number(0), "int")), default=binary(exp.Mod, left, divisor))
+    return case(
+        (binary(exp.EQ, right, number(-1)), cast(number(0), "int")), default=binary(exp.Mod, left, divisor)
+    )
 
 
 def _crosses_zero(left: Sql, right: Sql) -> Sql:

@@ -7,7 +7,7 @@ the outer body does not reach, and comparisons with outer variables need no spec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from tcrules.engine.ir import Atom, Bind, Body, Compare, Expr, Group, Literal, Not, Op, Rule, Var
 from tcrules.engine.plan.plan import (
@@ -26,10 +26,15 @@ from tcrules.engine.plan.plan import (
     columns,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _NO_VERSIONS: Mapping[int, Version] = {}
 
 
-def compile_body(body: Body, start: Plan | None = None, versions: Mapping[int, Version] = _NO_VERSIONS) -> Plan:
+def compile_body(
+    body: Body, start: Plan | None = None, versions: Mapping[int, Version] = _NO_VERSIONS
+) -> Plan:
     """The bindings of `start` (none: the empty one) extended by those of `body`.
 
     `versions` says which version of its relation the atom at a position of the body reads (default: total).

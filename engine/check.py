@@ -1,0 +1,190 @@
+"""Rules and facts -> verdicts: each rule family is evaluated once, and its instances are counted in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from tcrules.engine.families import Family, families
+from tcrules.engine.ir import Atom, Column, Invariant, Predicate, Program, Type, Var
+from tcrules.engine.plan.build import compile_body, violated
+from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan
+from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, RuleVerdict, doubt, judge, verdict
+
+if TYPE_CHECKING:
+    from tcrules.engine.duckdb_store import DuckDBStore
+    from tcrules.engine.facts import Coverage
+
+_INT = Type("int", "int")
+#: Called with the number of rules that are done and the number of all.
+Progress: TypeAlias = Callable[[int, int], None]
+Grouping: TypeAlias = Callable[[Iterable[Invariant]], Sequence[Family]]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A verdict for each rule that was asked for, and the violations by rule id, earliest first.
+
+    `evaluated` is the number of rules whose body could be evaluated. If it is 0, nothing is known about the run.
+    """
+
+    verdicts: tuple[RuleVerdict, ...]
+    violations: Mapping[str, tuple[Binding, ...]]
+    evaluated: int
+
+
+def check(
+    program: Program,
+    store: DuckDBStore,
+    coverage: Coverage,
+    invariants: Sequence[Invariant] | None = None,
+    progress: Progress | None = None,
+    *,
+    most_violations: int = MOST_VIOLATIONS,
+    grouping: Grouping = families,
+) -> CheckResult:
+    """Check rules against the facts of a store.
+
+    Args:
+        program: the analysed rules.
+        store: facts, opened for the same program.
+        coverage: what was recorded of them.
+        invariants: which rules (default: all of the program).
+        progress: called after each family.
+        most_violations: how many violations of a rule are returned; all are counted.
+        grouping: how rules are put together; `families.singles` evaluates rule by rule.
+    """
+    chosen = program.invariants if invariants is None else tuple(invariants)
+    verdicts: dict[str, RuleVerdict] = {}
+    found: dict[str, tuple[Binding, ...]] = {}
+    evaluated = 0
+    for family in grouping(chosen):
+        missing = doubt(family.invariant, coverage).rule
+        if missing:
+            for member in family.members:
+                verdicts[member.id] = verdict(member, doubt(member, coverage), Counts())
+        else:
+            evaluated += len(family.members)
+            _check_family(family, store, coverage, most_violations, verdicts, found)
+        if progress is not None:
+            progress(len(verdicts), len(chosen))
+    violations = {invariant.id: found[invariant.id] for invariant in chosen if found.get(invariant.id)}
+    return CheckResult(tuple(verdicts[invariant.id] for invariant in chosen), violations, evaluated)
+
+
+def naive_check(
+    program: Program,
+    instances: Callable[[Invariant], Iterable[tuple[Binding, bool]]],
+    coverage: Coverage,
+    invariants: Sequence[Invariant] | None = None,
+    *,
+    most_violations: int = MOST_VIOLATIONS,
+) -> CheckResult:
+    """What `check` must return, from a function that lists the instances of a rule and whether each holds."""
+    chosen = program.invariants if invariants is None else tuple(invariants)
+    verdicts = []
+    violations = {}
+    evaluated = 0
+    for invariant in chosen:
+        missing = bool(doubt(invariant, coverage).rule)
+        evaluated += not missing
+        listed = () if missing else instances(invariant)
+        found, broken = judge(invariant, coverage, listed, most_violations)
+        verdicts.append(found)
+        if broken:
+            violations[invariant.id] = broken
+    return CheckResult(tuple(verdicts), violations, evaluated)
+
+
+# ------------------------------------------------------------------------------------------------ one family
+
+
+def relation(name: str, variables: Sequence[Var]) -> Atom:
+    """An atom over a table of bindings; as such it is an ordinary derived relation to everything below."""
+    columns = tuple(Column(variable.name, variable.type) for variable in variables)
+    return Atom(Predicate(name, columns, observed=False), tuple(variables))
+
+
+def _check_family(
+    family: Family,
+    store: DuckDBStore,
+    coverage: Coverage,
+    most: int,
+    verdicts: dict[str, RuleVerdict],
+    found: dict[str, tuple[Binding, ...]],
+) -> None:
+    invariant = family.invariant
+    trigger, broken = relation("$trigger", invariant.variables), relation("$violated", invariant.variables)
+    constants = () if family.constants is None else (family.constants,)
+    for atom in constants:
+        store.give(atom.predicate, family.facts)
+    store.evaluate([invariant.each, *invariant.expect])
+    store.create_from(trigger, compile_body(invariant.each))
+    # The constants again: alternatives read slots, which the table of instances does not repeat.
+    store.create_from(broken, violated(invariant.expect, compile_body((trigger, *constants))))
+    doubts = [doubt(member, coverage) for member in family.members]
+    gaps = _moments_in_gaps(store, invariant, trigger, doubts[0])
+    all_counts = _counts(store, family, trigger, broken, gaps)
+    for member, missing, counts in zip(family.members, doubts, all_counts, strict=True):
+        verdicts[member.id] = verdict(member, missing, counts)
+    if not (doubts[0].always or doubts[0].cut_off):
+        listed = _violations(store, family, broken, gaps, most)
+        found.update((member.id, rows) for member, rows in zip(family.members, listed, strict=True))
+    for atom in (trigger, broken, *constants, *((gaps,) if gaps is not None else ())):
+        store.drop_relation(atom.predicate)
+
+
+def _moments_in_gaps(store: DuckDBStore, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
+    """A table of the steps and ranks of instances at which watched facts are missing; None if there are none."""
+    if not missing.gaps:
+        return None
+    shown = tuple(variable for variable in (invariant.step, invariant.rank) if variable is not None)
+    moments = []
+    for values in store.select(Project(compile_body((trigger,)), shown), shown):
+        at = dict(zip(shown, values, strict=True))
+        step = int(at[invariant.step]) if invariant.step is not None else None
+        rank = int(at[invariant.rank]) if invariant.rank is not None else None
+        if missing.covers(step, rank):
+            moments.append(values)
+    if not moments:
+        return None
+    # A relation without columns could not be joined; the column `$gap` makes it one.
+    gap = Var("$gap", _INT)
+    atom = relation("$moment", (*shown, gap))
+    store.give(atom.predicate, [(*values, 0) for values in moments])
+    return atom
+
+
+def _counts(
+    store: DuckDBStore, family: Family, trigger: Atom, broken: Atom, gaps: Atom | None
+) -> tuple[Counts, ...]:
+    """Numbers of instances for each member."""
+    per_member: list[list[int]] = []
+    for bodies in ((trigger,), (broken,), (trigger, gaps), (broken, gaps)):
+        atoms = tuple(atom for atom in bodies if atom is not None)
+        if len(atoms) < len(bodies):
+            per_member.append([0] * len(family.members))
+            continue
+        keys = () if family.member is None else (family.member,)
+        counted = {int(row[0]) if keys else 0: int(row[-1]) for row in store.count(compile_body(atoms), keys)}
+        per_member.append([counted.get(index, 0) for index in range(len(family.members))])
+    return tuple(Counts(*numbers) for numbers in zip(*per_member, strict=True))
+
+
+def _violations(
+    store: DuckDBStore, family: Family, broken: Atom, gaps: Atom | None, most: int
+) -> list[tuple[Binding, ...]]:
+    """For each member its violations outside of gaps, earliest first, at most `most`."""
+    invariant = family.invariant
+    plan: Plan = compile_body((broken,))
+    if gaps is not None:
+        plan = AntiJoin(plan, Scan(gaps.predicate, gaps.arguments))
+    first = (invariant.step,) if invariant.step is not None else ()
+    if family.member is None:
+        rows = store.select(plan, invariant.variables, most, first=first)
+        return [tuple(rows)]
+    grouped: list[list[Binding]] = [[] for _ in family.members]
+    for row in store.select(plan, invariant.variables, most, first=first, within=family.member):
+        grouped[int(row[0])].append(row[1:])
+    return [tuple(rows) for rows in grouped]
