@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcrules.grammar.scan import Source
+
+
+_UNSEEN = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,12 @@ class Builder(Transformer_NonRecursive[Token, object]):
     def text(self, token: Token) -> str:
         """The text of a string token."""
         span = self.at(token)
+        raw = _UNSEEN.search(token)
+        if raw is not None:
+            place = self.source.span(span.start + raw.start(), span.start + raw.end())
+            code = f"{ord(raw.group()):x}"
+            help = f"write it as `\\u{{{code}}}`" if not 0xD800 <= ord(raw.group()) < 0xE000 else "is this UTF-8?"
+            self.fault("TCR105", place, f"a string contains the raw character U+{code.upper():0>4}", "", help)
         try:
             return unquote(token)
         except BadEscape as bad:

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from tcrules.grammar.ast import Span
 from tcrules.grammar.diagnostics import Diagnostic, Label
 
-MAX_SIZE = 4 * 1024 * 1024
+MAX_SIZE = 1024 * 1024
 MAX_NESTING = 60
+MAX_CHAIN = 100
 MAX_ERRORS = 100
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""
     (?P<comment>(?<![A-Za-z0-9_)])//[^\n]*|//(?![A-Za-z0-9_($?-])[^\n]*)
   | (?P<string>"(?:[^"\\\n]|\\[^\n])*")
@@ -44,11 +45,15 @@ _LOOSE_STARTER = re.compile(
     r"(import|type|relation|param|invariant|template|test)(?![A-Za-z0-9_])(?!\s*(\(|:-))"
 )
 _HEAD = re.compile(r"[a-z][a-z0-9_]*\(")
+_ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
+_ENDS_CHAIN = frozenset({",", ".", "(", "{", "}"})
 _PAIR = {")": "(", "}": "{"}
 _CLOSER = {"(": ")", "{": "}"}
 _UNFINISHED = frozenset({":", "=", "<:", "<", ",", "-", ":-", "."})
-_IS_OPERAND = re.compile(r"\s*\$?[A-Za-z0-9_.]+(\([^()]*\))?\s*[,.})]*\s*\Z")
-_AFTER_OPERAND = re.compile(r"[A-Za-z0-9_)]\s*\Z")
+# `X // 2, …`: a division that became a comment. After `)` only a number counts, words are mostly meant.
+_LOST_DIVISION = re.compile(
+    r"([A-Za-z0-9_]\s*//\s*([0-9]|[A-Z][A-Za-z0-9_]*\s*([,.)}]|\Z)|\$[a-z])|\)\s*//\s*[0-9.]+\s*([,.)}]|\Z))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +127,11 @@ class _Scanner:
         self.brackets: list[int] = []
         self.previous = ""
         self.end = 0
+        self.chain = 0
 
     def run(self) -> None:
         position = 1 if self.text.startswith("\ufeff") else 0
-        for match in _TOKEN.finditer(self.text, position):
+        for match in TOKEN.finditer(self.text, position):
             kind = match.lastgroup
             if kind == "space":
                 continue
@@ -154,6 +160,13 @@ class _Scanner:
             self._dot(match)
         elif kind == "unclosed":
             self._unclosed(match)
+        if match.group() in _ARITHMETIC:
+            self.chain += 1
+            if self.chain == MAX_CHAIN:
+                label = f"operator {MAX_CHAIN} in one expression"
+                self._fault("TCR116", match, "expression is nested too deeply", label)
+        elif match.group() in _ENDS_CHAIN:
+            self.chain = 0
 
     def _close(self, match: re.Match[str]) -> None:
         wanted = _PAIR[match.group()]
@@ -197,7 +210,7 @@ class _Scanner:
         line_start = self.text.rfind("\n", 0, match.start()) + 1
         before = self.text[line_start : match.start()] if match.start() - line_start < 500 else "code"
         trailing = bool(before.strip(" \t\r\f\ufeff"))
-        if trailing and not doc and _AFTER_OPERAND.search(before) and _IS_OPERAND.match(body):
+        if trailing and _LOST_DIVISION.match((before.rstrip()[-1:] + text)[:200]):
             self._division(match)
         # A mark after code cannot be documentation of what follows; it stays a comment.
         self.comments.append(
@@ -227,14 +240,16 @@ class _Scanner:
             if self.brackets:
                 self._not_closed(self.brackets[-1], match.start())
             self._cut(self.end)
+        elif self.chunk.broken and self.chunk.kind == "rule":
+            if self._is_head(match.start()):
+                self._cut(self.end)
         elif self.brackets or self.previous in _UNFINISHED:
             return
         elif self.chunk.kind not in _BLOCKS and self.chunk.kind != "rule":
             if self.end > self.chunk.start + len(self.chunk.kind):
                 self._cut(self.end)
-        elif self.chunk.kind == "rule" and _HEAD.match(self.text, match.start()):
-            if self.text[match.start() - 1 : match.start()] in ("", "\n"):
-                self._cut(self.end)
+        elif self.chunk.kind == "rule" and self._is_head(match.start()):
+            self._cut(self.end)
 
     def _begin(self, match: re.Match[str]) -> None:
         starter = _LOOSE_STARTER.match(self.text, match.start())
@@ -253,6 +268,10 @@ class _Scanner:
         if self.brackets:
             self._not_closed(self.brackets[-1], self.chunk.end)
         self._cut(self.chunk.end)
+
+    def _is_head(self, offset: int) -> bool:
+        """Whether a rule seems to begin here: a name and `(` at the very left."""
+        return self.text[offset - 1] == "\n" and _HEAD.match(self.text, offset) is not None
 
     def _first_on_line(self, offset: int) -> bool:
         return self.source.line(self.end) < self.source.line(offset)
