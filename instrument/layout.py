@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MARK = 1
 #: Base type -> `struct` code. Strings are stored as ids of the segment's intern table.
 CODES = {"int": "q", "float": "d", "bool": "?", "string": "I"}
-NUMPY_CODES = {"int": "<i8", "float": "<f8", "bool": "?", "string": "<u4"}
+NUMPY_CODES = {"int": "<i8", "float": "<f8", "bool": "u1", "string": "<u4"}
 #: Files of a segment that are not rows.
 META, STRINGS, NAMES, USER = "meta.json", "strings.bin", "names.bin", "user.bin"
 #: First character of a placeholder in the intern table; `names.bin` maps the rest of the text to the final name.

@@ -353,6 +353,9 @@ def _register_once() -> None:
     atexit.register(stop)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_child)
+    from multiprocessing import util  # torch has imported it
+
+    util.register_after_fork(_close_with_multiprocessing, lambda close: close())
 
 
 def _child() -> None:
@@ -361,17 +364,16 @@ def _child() -> None:
         return
     try:
         session.after_fork()
-        _close_with_multiprocessing()
     except Exception as fault:
         session.paused = True
         session.disable("fork", fault)
 
 
 def _close_with_multiprocessing() -> None:
-    """Children of multiprocessing leave by `os._exit`, past `atexit`: use its own exit hook."""
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None:
-        util.Finalize(None, stop, exitpriority=-100)
+    """Close with multiprocessing's own exit hook: its children leave by `os._exit`, past `atexit`."""
+    from multiprocessing import util
+
+    util.Finalize(None, stop, exitpriority=-100)
 
 
 __all__ = ["Frame", "Session", "current", "start", "stop"]

@@ -1,0 +1,106 @@
+"""Exact 64-bit fingerprints of tensors: equal for equal dtype, shape and bits, and practically only then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tcrules.instrument import session as sessions
+
+try:
+    from xxhash import xxh3_64_intdigest as _hash
+except ImportError:  # the traced interpreter may not have it; 12 times slower
+    from hashlib import blake2b
+
+    def _hash(data: Any, seed: int = 0) -> int:
+        return int.from_bytes(blake2b(data, digest_size=8, salt=seed.to_bytes(8, "little")).digest(), "little")
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEVICE_GAP = "device tensors are not fingerprinted in this version"
+_SAME_SIZE = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_seeds: dict[tuple[torch.dtype, torch.Size], int] = {}
+_device_told: set[int] = set()
+
+
+def fingerprint(tensor: torch.Tensor) -> int | None:
+    """Return the fingerprint of a tensor's value as a signed 64-bit integer, None if it has none.
+
+    Args:
+        tensor: any dtype and shape. None for sparse, quantised, meta and fake tensors and those of a device (then a
+            gap is recorded once). A DTensor counts by its local shard. -0.0 and 0.0, and NaNs with different bits,
+            differ.
+
+    No random state is used and nothing is recorded by autograd. Cost: about 1.5 µs plus 0.1 ms per MB; a tensor
+    that is not contiguous is copied first.
+    """
+    local = getattr(tensor, "_local_tensor", None)
+    if local is not None:
+        tensor = local
+    if tensor.device.type != "cpu":
+        if tensor.device.type != "meta":
+            _tell_device()
+        return None
+    if tensor.layout is not torch.strided or tensor.is_quantized:
+        return None
+    try:
+        shape = tensor.shape
+        view = _bits(tensor)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None  # fake and functional tensors, exotic subclasses
+    value = _hash(view, seed=_seed(tensor.dtype, shape))
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def combine(values: Iterable[int]) -> int:
+    """Return one fingerprint for a sequence of them; order matters."""
+    data = b"".join(value.to_bytes(8, "little", signed=True) for value in values)
+    value = _hash(data, seed=len(data))
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def fingerprint_bytes(data: bytes) -> int:
+    """Return the fingerprint of plain bytes, e.g. the state of a random generator."""
+    value = _hash(data, seed=1)
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+def _bits(tensor: torch.Tensor) -> Any:
+    """Return the tensor's bytes as a numpy array of integers, without a copy where it is contiguous."""
+    plain = tensor.detach()
+    if plain.is_complex():
+        plain = torch.view_as_real(plain.resolve_conj())
+    plain = plain.resolve_neg()
+    if not plain.is_contiguous():
+        plain = plain.contiguous()
+    if plain.dim() == 0:
+        plain = plain.reshape(1)
+    same_size = _SAME_SIZE.get(plain.element_size())
+    if same_size is not None and plain.dtype is not same_size:
+        plain = plain.view(same_size)
+    return plain.numpy()
+
+
+def _seed(dtype: torch.dtype, shape: torch.Size) -> int:
+    """Return a seed that tells dtypes and shapes apart; the same in every process."""
+    key = (dtype, shape)
+    seed = _seeds.get(key)
+    if seed is None:
+        if len(_seeds) > 10_000:  # shapes may vary without end
+            _seeds.clear()
+        seed = _seeds[key] = _hash(f"{dtype}{tuple(shape)}".encode(), seed=0)
+    return seed
+
+
+def _tell_device() -> None:
+    session = sessions.current()
+    if session is not None and id(session) not in _device_told:
+        _device_told.add(id(session))
+        for relation in ("param_state", "buffer_state", "gradient", "update", "batch", "batch_field"):
+            session.gap(relation, DEVICE_GAP)
+
+
+__all__ = ["DEVICE_GAP", "combine", "fingerprint", "fingerprint_bytes"]

@@ -1,0 +1,107 @@
+"""Which of the traced processes count, and which rank each one has. Pure functions over the segments' descriptions."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcrules.instrument.segments import Segment
+
+#: Facts that a process may leave which only launched others.
+_INCIDENTAL = frozenset({"instrument_gap", "seed", "call", "location"})
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A traced process that counts. `ordinal` makes its call ids unique in the run."""
+
+    segment: Segment
+    ordinal: int
+    rank: int
+    role: str
+
+    @property
+    def ended(self) -> bool:
+        """It closed its segment itself."""
+        return self.segment.meta.get("status") == "finished"
+
+    @property
+    def world_size(self) -> int:
+        size = self.segment.meta.get("world_size")
+        return size if isinstance(size, int) else 1
+
+    @property
+    def distributed(self) -> bool:
+        return self.segment.meta.get("distributed") is True
+
+
+def arrange(segments: Sequence[Segment]) -> tuple[tuple[Process, ...], tuple[str, ...]]:
+    """Return the processes that count, in order of their start, and notes.
+
+    A trainer has the rank that it reported; independent trainers that reported the same one get the next free ranks.
+    A loader worker has the rank of its parent. A process that only launched others is left out.
+    """
+    working = [segment for segment in segments if segment.recorded - _INCIDENTAL]
+    counted = working or list(segments)[:1]
+    trainers = [segment for segment in counted if segment.meta.get("role") != "worker"]
+    wanted = [_reported_rank(segment) for segment in trainers]
+    ranks: dict[str, int] = {}
+    notes = []
+    for segment, rank in zip(trainers, wanted, strict=True):
+        if rank in ranks.values():
+            free = next(n for n in range(len(wanted) + len(set(wanted))) if n not in ranks.values() and n not in wanted)
+            notes.append(f"another process reported rank {rank} too; it is shown as rank {free} (pid {segment.pid})")
+            rank = free
+        ranks[segment.folder.name] = rank
+    processes = []
+    for ordinal, segment in enumerate(counted):
+        is_worker = segment.meta.get("role") == "worker"
+        rank = _parent_rank(segment, trainers, ranks) if is_worker else ranks[segment.folder.name]
+        processes.append(Process(segment, ordinal, rank, "worker" if is_worker else "trainer"))
+    return tuple(processes), tuple(notes)
+
+
+def _reported_rank(segment: Segment) -> int:
+    rank = segment.meta.get("rank")
+    return rank if isinstance(rank, int) and rank >= 0 else 0
+
+
+def _parent_rank(worker: Segment, trainers: Sequence[Segment], ranks: dict[str, int]) -> int:
+    parents = [s for s in trainers if s.pid == worker.meta.get("ppid") and s.started <= worker.started]
+    return ranks[parents[-1].folder.name] if parents else _reported_rank(worker)
+
+
+def is_alive(pid: object, host: object) -> bool:
+    """Whether a process still runs; processes of other hosts count as ended."""
+    if not isinstance(pid, int) or pid <= 0 or host != platform.node():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it belongs to somebody else
+    return True
+
+
+def step_notes(processes: Sequence[Process]) -> list[str]:
+    """Return notes on ranks that are missing or have another number of steps than the first."""
+    trainers = sorted((p for p in processes if p.role == "trainer"), key=lambda process: process.rank)
+    notes = []
+    world = max((p.world_size for p in trainers if p.distributed), default=0)
+    present = {p.rank for p in trainers}
+    notes += [f"rank {rank} of {world} is missing" for rank in range(world) if rank not in present]
+    counts = [(process.rank, len(process.segment.rows("step"))) for process in trainers]
+    if world:
+        first = counts[0]
+        notes += [
+            f"rank {rank} has {steps} steps, rank {first[0]} has {first[1]}"
+            for rank, steps in counts[1:]
+            if steps != first[1]
+        ]
+    return notes

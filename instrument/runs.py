@@ -1,0 +1,193 @@
+"""Opening a run: what a reader gets, whatever state the run is in."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tcrules.instrument.errors import RunError
+from tcrules.instrument.manifest import Manifest, read_manifest
+from tcrules.instrument.processes import is_alive
+from tcrules.instrument.schema import RELATIONS
+
+#: Relations that come from the run folder itself.
+ALWAYS = frozenset({"run", "process", "config", "instrument_gap"})
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run that can be read.
+
+    Attributes:
+        path: the run folder.
+        facts: folder with one Parquet file per relation; a temporary one for a run that is still going on.
+        manifest: what `run.json` says.
+        notes: what a reader should know, one sentence each: killed, ranks that are missing, …
+    """
+
+    path: Path
+    facts: Path
+    manifest: Manifest = field(hash=False)
+    notes: tuple[str, ...] = ()
+
+    def relations(self) -> dict[str, Path]:
+        """Return relation -> Parquet file, schema relations and user relations."""
+        return {path.stem: path for path in sorted(self.facts.glob("*.parquet"))}
+
+    def describe(self) -> str:
+        """Return e.g. `2 processes, 30 steps, 1,204 facts`."""
+        import duckdb
+
+        with duckdb.connect() as connection:
+            def one(query: str, path: Path | str) -> int:
+                row = connection.execute(query, [str(path)]).fetchone()
+                return int(row[0]) if row and row[0] is not None else 0
+
+            facts = one("SELECT sum(num_rows) FROM parquet_file_metadata(?)", self.facts / "*.parquet")
+            steps = one("SELECT count(DISTINCT step) FROM read_parquet(?)", self.facts / "step.parquet")
+        processes = len(self.manifest.processes)
+        return f"{_count(processes, 'process', 'es')}, {_count(steps, 'step')}, {_count(facts, 'fact')}"
+
+
+class Gap(NamedTuple):
+    """Facts of a relation that were not recorded; `last_step` -1 = until the end, relation "*" = all."""
+
+    rank: int
+    relation: str
+    first_step: int
+    last_step: int
+    why: str
+
+
+class Coverage(NamedTuple):
+    """What a run can and cannot say. `complete`: all processes ended by themselves, and the command succeeded."""
+
+    recorded: frozenset[str]
+    gaps: tuple[Gap, ...]
+    complete: bool
+
+
+def open_run(path: Path | str) -> RunFolder:
+    """Return a run that can be read, converting its segments first where that has not been done.
+
+    A run that is still going on, or whose folder cannot be written, is left untouched: what is there is converted
+    into a temporary folder, removed when this process ends.
+
+    Raises:
+        RunError: missing, empty, foreign or damaged folder, or another schema version.
+    """
+    from tcrules.instrument.seal import seal
+
+    run = Path(path)
+    manifest = read_manifest(run)
+    segments = run / "segments"
+    pending = not manifest.sealed and segments.is_dir()
+    running = manifest.status == "running" and is_alive(manifest.pid, manifest.host)
+    if pending and (running or not os.access(run, os.W_OK)):
+        return _open_aside(run, manifest, running)
+    if pending:
+        try:
+            manifest = seal(run)
+        except OSError:
+            return _open_aside(run, manifest, running)
+    folder = RunFolder(run, run / "facts", manifest, _notes(manifest, running))
+    _check_facts(folder)
+    return folder
+
+
+def read_run(path: Path | str) -> RunFolder:
+    """Return a sealed run.
+
+    Raises:
+        RunError: as `open_run`, and for a run that was not sealed yet.
+    """
+    run = Path(path)
+    manifest = read_manifest(run)
+    folder = RunFolder(run, run / "facts", manifest, _notes(manifest, running=False))
+    _check_facts(folder)
+    return folder
+
+
+def coverage(run: RunFolder) -> Coverage:
+    """Return which relations a run recorded, where facts are missing, and whether it came to its end.
+
+    `recorded` holds a relation only if every trainer covered it: the absence of its facts then means something.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        rows = connection.execute(
+            "SELECT rank, relation, first_step, last_step, why FROM read_parquet(?) ORDER BY fact",
+            [str(run.facts / "instrument_gap.parquet")],
+        ).fetchall()
+    processes = run.manifest.processes
+    trainers = [process for process in processes if process.get("role") == "trainer"]
+    covered = [frozenset(_texts(process, "covers")) for process in trainers]
+    recorded = frozenset.intersection(*covered) if covered else frozenset()
+    recorded = recorded.union(ALWAYS, *(_texts(process, "user") for process in processes))
+    missing = any(note.endswith(" is missing") for note in run.manifest.notes)
+    ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
+    complete = run.manifest.status == "finished" and ended
+    return Coverage(recorded, tuple(Gap(*row) for row in rows), complete)
+
+
+def _open_aside(run: Path, manifest: Manifest, running: bool) -> RunFolder:
+    from tcrules.instrument.seal import write_facts
+
+    home = Path(tempfile.mkdtemp(prefix="tcrules-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    manifest = write_facts(run, home / "facts", manifest)
+    return RunFolder(run, home / "facts", manifest, _notes(manifest, running))
+
+
+def _notes(manifest: Manifest, running: bool) -> tuple[str, ...]:
+    state = []
+    if running:
+        state.append("the run is still going on")
+    elif manifest.status in ("killed", "running"):
+        state.append("the run was killed")
+    elif manifest.status == "failed":
+        state.append(f"the command failed with exit code {manifest.exit_code}")
+    if not manifest.processes:
+        state.append("no process that trains was traced")
+    unfinished = [p.get("rank") for p in manifest.processes if p.get("role") == "trainer" and not p.get("ended")]
+    if not running and manifest.status in ("finished", "failed"):
+        state += [f"rank {rank} was killed" for rank in unfinished]
+    return (*state, *manifest.notes)
+
+
+def _check_facts(run: RunFolder) -> None:
+    """Refuse facts that are incomplete or no Parquet, before a query fails on them half-way."""
+    again = "record the run again"
+    if not run.facts.is_dir():
+        raise RunError(f"'{run.path}' has no facts: neither facts/ nor segments/", again)
+    for relation in RELATIONS:
+        path = run.facts / f"{relation.name}.parquet"
+        try:
+            with path.open("rb") as file:
+                start = file.read(4)
+                file.seek(-4, os.SEEK_END)
+                whole = start == file.read(4) == b"PAR1"
+        except FileNotFoundError:
+            raise RunError(f"'{run.path}' is incomplete: facts/{path.name} is missing", again) from None
+        except OSError:
+            whole = False
+        if not whole:
+            raise RunError(f"'{run.path}' is damaged: facts/{path.name} is no Parquet file", again)
+
+
+def _texts(process: Mapping[str, object], key: str) -> list[str]:
+    values = process.get(key)
+    return [value for value in values if isinstance(value, str)] if isinstance(values, list) else []
+
+
+def _count(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{'' if number == 1 else plural}"

@@ -1,0 +1,140 @@
+"""Reads the segments of a run: what each process wrote, whether it ended well or was killed."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tcrules.instrument.layout import HANDLE, MARK, META, NAMES, STRINGS, USER, row_dtype, stored_columns
+from tcrules.instrument.names import resolve
+from tcrules.instrument.schema import BY_NAME, TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+Records = dict[str, tuple[str | None, str]]
+_UNNAMED = {"m": "module", "p": "param", "b": "buffer"}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one process wrote. Reading is lazy; damaged tails are left out."""
+
+    folder: Path
+    meta: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def pid(self) -> int:
+        return _int(self.meta.get("pid"))
+
+    @property
+    def started(self) -> float:
+        """Start of the process or of its recording, in seconds since 1970."""
+        started = self.meta.get("started")
+        return float(started) if isinstance(started, int | float) else 0.0
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The intern table, placeholders unresolved."""
+        return tuple(data.decode("utf-8", "replace") for data in _blocks(self.folder / STRINGS))
+
+    @cached_property
+    def records(self) -> Records:
+        """Handle -> (root, path); the last record wins, but never one of last resort."""
+        found: Records = {}
+        for data in _blocks(self.folder / NAMES):
+            try:
+                handle, root, path = json.loads(data)
+            except ValueError:
+                continue
+            if root is not None or found.get(handle, (None,))[0] is None:
+                found[handle] = (root, path)
+        return found
+
+    def names(self, ambiguous: frozenset[str]) -> np.ndarray[Any, Any]:
+        """Return the intern table with final names, as an object array to be indexed by ids."""
+        final = resolve(self.records, ambiguous)
+        table = [final.get(text) or _unnamed(text) if text.startswith(HANDLE) else text for text in self.texts]
+        return np.array([*table, ""], dtype=object)
+
+    def rows(self, relation: str, start: int = 0) -> np.ndarray[Any, Any]:
+        """Return the complete rows of a relation from row number `start` on, fields `c0`, `c1`, … and `mark`.
+
+        Rows that were torn, reserved and never filled, or refer to a text that was not written are left out.
+        """
+        schema = BY_NAME[relation]
+        dtype = row_dtype(schema)
+        try:
+            data = np.fromfile(self.folder / f"{relation}.rows", dtype=dtype, offset=start * dtype.itemsize)
+        except (OSError, ValueError):
+            return np.empty(0, dtype)
+        whole = data["mark"] == MARK
+        for index, column in enumerate(stored_columns(schema)):
+            if TYPES[column.type] == "string":
+                whole &= data[f"c{index}"] < len(self.texts)
+        return data[whole]
+
+    @cached_property
+    def recorded(self) -> frozenset[str]:
+        """Names of the relations that have at least one fact, user relations included."""
+        files = [path.stem for path in self.folder.glob("*.rows") if path.stem in BY_NAME]
+        return frozenset(name for name in files if len(self.rows(name))) | {name for name, _ in self.user_facts()}
+
+    def user_facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield (relation, columns) of the facts that the script reported, in order."""
+        try:
+            lines = (self.folder / USER).read_bytes().split(b"\n")
+        except OSError:
+            return
+        for line in lines[:-1]:
+            try:
+                relation, columns = json.loads(line)
+            except (ValueError, TypeError):
+                continue
+            if isinstance(relation, str) and isinstance(columns, dict):
+                yield relation, columns
+
+
+def read_segments(run: Path) -> tuple[list[Segment], list[str]]:
+    """Return the segments of a run in order of their start, and notes on those that cannot be read."""
+    segments, notes = [], []
+    folders = sorted((run / "segments").glob("*")) if (run / "segments").is_dir() else []
+    for folder in folders:
+        try:
+            meta = json.loads((folder / META).read_bytes())
+        except (OSError, ValueError):
+            meta = None
+        if isinstance(meta, dict):
+            segments.append(Segment(folder, meta))
+        else:
+            notes.append(f"segments/{folder.name} is damaged and was left out")
+    return sorted(segments, key=lambda segment: (segment.started, segment.pid, segment.folder.name)), notes
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    """Yield the length-prefixed blocks of a file up to the first torn one."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return
+    position = 0
+    while position + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, position)
+        position += 4 + length
+        if position > len(data):
+            return
+        yield data[position - length : position]
+
+
+def _unnamed(handle: str) -> str:
+    return f"{_UNNAMED.get(handle[1:2], 'object')}?{handle[2:]}"
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
