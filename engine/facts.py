@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from tcrules.engine.ir import Fact, Predicate, Value
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tcrules.engine.ir import Fact, Predicate, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,14 @@ class MemoryFacts:
 
     relations: Mapping[str, tuple[Stored, ...]]
     coverage: Coverage = field(default_factory=lambda: Coverage(frozenset()))
+
+
+class DerivedSource(FactSource, Protocol):
+    """Observed and derived facts; what proofs are built from."""
+
+    def round_of(self, predicate: Predicate, fact: Fact) -> int | None:
+        """The round in which a derived fact was found, None where it does not hold.
+
+        Premises from its own stratum have lower rounds.
+        """
+        ...
