@@ -140,9 +140,7 @@ class Model:
     program: ir.Program
     observed: dict[str, dict[Fact, Stored]]
     derived: dict[str, dict[Fact, int]]
-    _indexes: dict[tuple[str, tuple[int, ...]], dict[tuple[Value, ...], list[Stored]]] = field(
-        default_factory=dict
-    )
+    _indexes: dict[tuple[str, tuple[int, ...]], _Index] = field(default_factory=dict)
 
     def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[Stored]:
         """Facts whose column `i` equals `bound[i]`."""
