@@ -11,7 +11,8 @@ import click
 from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
 
 if TYPE_CHECKING:
-    from tcrules.checking import Selection
+    from tcrules.engine.ir import Value
+    from tcrules.selection import Selection
 
 EPILOG = """\b
 Examples:
@@ -34,12 +35,12 @@ def command(
     rule_files: tuple[Path, ...],
     library: bool,
     only: tuple[str, ...],
-    params: dict[str, str],
+    params: dict[str, Value],
     form: str,
     verbose: bool,
 ) -> None:
     """Check the recorded run in folder RUN against rules."""
-    from tcrules.checking import Selection
+    from tcrules.selection import Selection
 
     sys.exit(show(run, Selection(rule_files, library, only, params), form, verbose=verbose))
 

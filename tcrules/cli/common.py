@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tcrules.engine.ir import Value
+
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 #: Width of results that are not shown on a terminal; long lines are left alone there.
 PLAIN_WIDTH = 110
@@ -40,19 +42,30 @@ def selection_options(command: Decorated) -> Decorated:
     return command
 
 
-def parameters(given: tuple[str, ...]) -> dict[str, str]:
-    """`name=value` pairs as a dictionary.
+def parameters(given: tuple[str, ...]) -> dict[str, Value]:
+    """`name=value` pairs as a dictionary; numbers, `true` and `false` are recognised.
 
-    >>> parameters(("warmup=3", "message=a=b"))
-    {'warmup': '3', 'message': 'a=b'}
+    >>> parameters(("warmup=3", "rate=1e-3", "message=a=b"))
+    {'warmup': 3, 'rate': 0.001, 'message': 'a=b'}
     """
-    pairs = {}
+    pairs: dict[str, Value] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE")
-        pairs[name] = value
+        pairs[name] = _parameter(value)
     return pairs
+
+
+def _parameter(text: str) -> Value:
+    if text in ("true", "false"):
+        return text == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def result_console() -> Console:

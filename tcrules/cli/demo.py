@@ -40,7 +40,7 @@ def command(keep: bool) -> None:
 
 
 def _tell(folder: Path) -> None:
-    from tcrules.checking import Selection
+    from tcrules.selection import Selection
     from tcrules.cli.check import show
     from tcrules.cli.explain import show_violation
     from tcrules.cli.record import record

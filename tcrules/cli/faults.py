@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import traceback
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tcrules.grammar.diagnostics import TcrError
 
 #: Set to see the traceback of any failure.
 DEBUG = "TCRULES_DEBUG"
@@ -30,15 +34,19 @@ class Refusal(click.ClickException):
 
 def refusal(error: Exception) -> Refusal:
     """The message for a failure that a command did not foresee itself."""
+    from tcrules.engine.derive import StoreFault
     from tcrules.grammar.diagnostics import TcrError
     from tcrules.instrument.errors import RunError
+    from tcrules.selection import SelectionError
 
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     if isinstance(error, TcrError):
-        return Refusal(rendered(error))
-    if isinstance(error, RunError):
+        return Refusal(_rendered(error))
+    if isinstance(error, (RunError, SelectionError)):
         return Refusal(f"error: {error.message}", error.help)
+    if isinstance(error, StoreFault):
+        return Refusal(f"error: {error}", "check the run folder, or record the run again")
     if isinstance(error, OSError):
         where = f" '{error.filename}'" if error.filename else ""
         return Refusal(f"error: {error.strerror or error}{where}")
@@ -46,3 +54,10 @@ def refusal(error: Exception) -> Refusal:
         f"error: tcrules itself failed: {type(error).__name__}: {error}",
         f"this is a fault of tcrules; please report it with the output of {DEBUG}=1 tcrules …",
     )
+
+
+def _rendered(error: TcrError) -> str:
+    from tcrules.grammar.render import render
+
+    faults = [diagnostic for diagnostic in error.diagnostics if diagnostic.severity == "error"]
+    return render(faults, error.sources, color=sys.stderr.isatty() and "NO_COLOR" not in os.environ)

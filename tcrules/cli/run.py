@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tcrules.cli.common import selection_options
 from tcrules.cli.record import command_settings
+
+if TYPE_CHECKING:
+    from tcrules.engine.ir import Value
 
 EPILOG = """\b
 Examples:
@@ -35,16 +39,16 @@ def command(
     rule_files: tuple[Path, ...],
     library: bool,
     only: tuple[str, ...],
-    params: dict[str, str],
+    params: dict[str, Value],
 ) -> None:
     """Record a training command, then check it against the shipped library."""
-    from tcrules.checking import Selection, load
+    from tcrules.selection import Selection, load_selection
     from tcrules.cli.check import show
     from tcrules.cli.record import record
 
     chosen = Selection(rule_files, library, only, params)
     # A faulty rule file is reported before hours of training, not after.
-    load(chosen)
+    load_selection(chosen)
     run = output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     code = record(run, training, overwrite=overwrite)
     checked = show(run, chosen, "text", verbose=False)

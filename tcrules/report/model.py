@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tcrules.engine.verdict import RuleVerdict
+
+__all__ = ["LOUD", "SEVERITIES", "GapNote", "Location", "Report", "RuleVerdict", "Violation"]
+
 #: From loud to quiet; a report of only notes is clean.
 SEVERITIES = ("error", "warning", "note")
 LOUD = frozenset({"error", "warning"})
@@ -43,17 +47,6 @@ class Violation:
     noun: str = "subject"
     root: bool = False
     cluster: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RuleVerdict:
-    """How a rule fared: counts of its instances, and why some could not be decided."""
-
-    status: str
-    violated: int
-    held: int
-    unknown: int
-    reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,59 @@
+"""The Python interface: what the commands do, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tcrules.engine.ir import Program, Value
+from tcrules.report.model import Report
+from tcrules.selection import Selection
+
+
+def check(
+    run: str | Path,
+    *rules: str | Path,
+    library: bool = True,
+    only: tuple[str, ...] = (),
+    parameters: Mapping[str, Value] | None = None,
+) -> Report:
+    """Check a recorded run.
+
+    Args:
+        run: the run folder.
+        rules: rule files besides the shipped library.
+        library: check the shipped library, too.
+        only: ids and tags of the rules to check; empty means all.
+        parameters: values for parameters that rule files declare.
+
+    Raises:
+        TcrError: a rule file has faults; the text shows all of them.
+        RunError: the run folder cannot be read.
+        SelectionError: no rule is selected.
+    """
+    from tcrules.checking import check_run
+
+    chosen = Selection(tuple(map(Path, rules)), library, only, parameters or {})
+    with check_run(Path(run), chosen) as checked:
+        return checked.report
+
+
+def load_rules(
+    *rules: str | Path, library: bool = True, parameters: Mapping[str, Value] | None = None
+) -> Program:
+    """Read and analyse rule files and the shipped library; raises `TcrError` with all their faults."""
+    from tcrules.rules import loading
+
+    return loading.load_rules(rules, library=library, parameters=parameters).program
+
+
+def infer(*runs: str | Path) -> str:
+    """Learn rules that hold on all of these healthy runs; the result is the text of a rule file.
+
+    Raises:
+        RunError: a run folder cannot be read.
+    """
+    from tcrules.rules import infer as learning
+
+    text: str = learning.infer([Path(run) for run in runs])
+    return text

@@ -1,0 +1,152 @@
+"""From a run folder and rules to a report: what commands and the Python interface share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcrules.engine.check import CheckResult, Progress, check
+from tcrules.engine.duckdb_store import DuckDBStore
+from tcrules.engine.facts import Coverage, Gap
+from tcrules.engine.ir import Fact, Invariant, Program, Value
+from tcrules.engine.verdict import Binding
+from tcrules.instrument import runs
+from tcrules.instrument.runs import RunFolder, coverage, open_run
+from tcrules.instrument.schema import BY_NAME
+from tcrules.selection import Selection, load_query, load_selection
+from tcrules.report.fold import fold, location_predicate
+from tcrules.report.links import object_links, single_component
+from tcrules.report.model import GapNote, Report, Violation
+from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
+
+#: Relation that stands for all in a gap.
+_ALL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A report with what it was made from; the store is open as long as the context that gave it."""
+
+    report: Report
+    program: Program
+    store: DuckDBStore
+    coverage: Coverage
+    breaches: Mapping[str, tuple[Binding, ...]]
+
+    def invariant(self, violation: Violation) -> Invariant:
+        """The rule that is violated."""
+        return next(i for i in self.program.invariants if i.id == violation.rule)
+
+    def binding(self, violation: Violation) -> Binding:
+        """Values of the rule's variables in the first breach."""
+        return self.breaches[violation.rule][violation.instance]
+
+
+@contextmanager
+def check_run(path: Path, selection: Selection, progress: Progress | None = None) -> Iterator[Checked]:
+    """Check a run against rules.
+
+    Raises:
+        TcrError, SelectionError: the rules cannot be used.
+        RunError, StoreFault: the run cannot be read.
+    """
+    program = load_selection(selection)
+    run = open_run(path)
+    known = known_facts(run)
+    with DuckDBStore.open(run.facts, program) as store:
+        result = check(program, store, known, progress=progress)
+        yield Checked(_report(run, program, store, result), program, store, known, result.violations)
+
+
+def query_run(
+    path: Path, body: str, selection: Selection, limit: int | None = None
+) -> tuple[tuple[str, ...], list[Fact]]:
+    """The bindings of literals in a run: names of the variables, then rows of values."""
+    program, query = load_query(body, selection)
+    run = open_run(path)
+    with DuckDBStore.open(run.facts, program) as store:
+        return store.query(query.each, limit)
+
+
+def known_facts(run: RunFolder) -> Coverage:
+    """The run's coverage as the engine wants it: a gap in everything becomes a gap in each relation."""
+    found = coverage(run)
+    names = sorted(found.recorded | set(BY_NAME))
+    gaps = [
+        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why)
+        for gap in found.gaps
+        for name in (names if gap.relation == _ALL else [gap.relation])
+    ]
+    return Coverage(found.recorded, tuple(gaps), found.complete)
+
+
+def _report(run: RunFolder, program: Program, store: DuckDBStore, result: CheckResult) -> Report:
+    steps = _steps_by_rank(program, store)
+    return Report(
+        run=str(run.path),
+        violations=tuple(_violations(program, store, result)),
+        verdicts={verdict.rule: verdict for verdict in result.verdicts},
+        notes=(*run.notes, *_uneven(steps)),
+        gaps=tuple(_gap_note(gap) for gap in coverage(run).gaps),
+        steps=max(steps.values(), default=0),
+        processes=max(1, sum(process.get("role") == "trainer" for process in run.manifest.processes)),
+    )
+
+
+def _violations(program: Program, store: DuckDBStore, result: CheckResult) -> list[Violation]:
+    location = location_predicate(program.predicates)
+    links = object_links(program.predicates, store) if result.violations else []
+    everything = single_component(links)
+    witnesses = []
+    for invariant in program.invariants:
+        bindings = [_named(invariant, values) for values in result.violations.get(invariant.id, ())]
+        for violation in fold(invariant, bindings, store, location):
+            objects = _objects(invariant, bindings[violation.instance])
+            if not objects and everything is not None:
+                objects = frozenset({everything})
+            witnesses.append(Witness(violation, objects, phase(invariant)))
+    order = {invariant.id: place for place, invariant in enumerate(program.invariants)}
+    return mark_roots(witnesses, links, order)
+
+
+def _named(invariant: Invariant, values: Binding) -> dict[str, Value]:
+    return {variable.name: value for variable, value in zip(invariant.variables, values, strict=True)}
+
+
+def _objects(invariant: Invariant, binding: Mapping[str, Value]) -> frozenset[str]:
+    return frozenset(
+        str(binding[variable.name])
+        for variable in invariant.variables
+        if variable.type.name in OBJECT_TYPES and binding[variable.name] != ""
+    )
+
+
+def _steps_by_rank(program: Program, store: DuckDBStore) -> dict[int, int]:
+    step = program.predicates["step"]
+    rank, number = (next(i for i, c in enumerate(step.columns) if c.name == name) for name in ("rank", "step"))
+    found: dict[int, set[int]] = {}
+    for fact in store.lookup(step, {}):
+        found.setdefault(int(fact.values[rank]), set()).add(int(fact.values[number]))
+    return {name: len(steps) for name, steps in found.items()}
+
+
+def _uneven(steps: Mapping[int, int]) -> list[str]:
+    if len(set(steps.values())) < 2:
+        return []
+    shortest, longest = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
+    return [
+        f"ranks are of different length: rank {shortest} made {steps[shortest]} steps, "
+        f"rank {longest} made {steps[longest]}"
+    ]
+
+
+def _gap_note(gap: runs.Gap) -> GapNote:
+    steps = f"from step {gap.first_step} on"
+    return GapNote(
+        relation="all relations" if gap.relation == _ALL else gap.relation,
+        ranks="all ranks" if gap.rank == -1 else f"rank {gap.rank}",
+        steps=steps if gap.last_step == -1 else f"steps {gap.first_step}–{gap.last_step}",
+        why=gap.why,
+    )

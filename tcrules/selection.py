@@ -1,0 +1,94 @@
+"""Which rules to check: files, the shipped library, a selection by id or tag, values of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
+from tcrules.engine.ir import Invariant, Program, Value
+from tcrules.grammar import ast
+from tcrules.grammar.diagnostics import TcrError, did_you_mean
+from tcrules.grammar.parser import parse_literals
+from tcrules.rules.catalogue import LIBRARY, library_paths
+from tcrules.rules.loading import load_rules
+
+#: Name of a query in diagnostics.
+QUERY = "<query>"
+
+
+class SelectionError(Exception):
+    """No rule remains to be checked.
+
+    Attributes:
+        message: why.
+        help: how to mend it; may be empty.
+    """
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(f"{message}\nhelp: {help}" if help else message)
+        self.message = message
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Rules to check a run against.
+
+    Attributes:
+        rules: rule files of the user.
+        library: the shipped library is checked, too.
+        only: ids and tags; empty means all.
+        parameters: values for `param` declarations.
+    """
+
+    rules: tuple[Path, ...] = ()
+    library: bool = True
+    only: tuple[str, ...] = ()
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+
+
+def load_selection(selection: Selection) -> Program:
+    """The program of a selection; only the selected invariants remain in it.
+
+    Raises:
+        TcrError: the files have faults; it carries all of them.
+        SelectionError: nothing is selected.
+    """
+    program = load_rules(selection.rules, library=selection.library, parameters=selection.parameters).program
+    return replace(program, invariants=_selected(program.invariants, selection.only))
+
+
+def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
+    """The program of a selection, and the literals of `body` as an invariant whose every binding is a violation.
+
+    Raises:
+        TcrError: the files or the query have faults.
+    """
+    literals = parse_literals(body, QUERY)
+    query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="")
+    paths = [*(library_paths() if selection.library else ()), *selection.rules]
+    files = load([str(path) for path in paths], find_files(_shipped))
+    analysis = analyse([*files.programs, SourceProgram(QUERY, ast.Program((query,)))], selection.parameters)
+    if files.failed or analysis.program is None:
+        raise TcrError((*files.diagnostics, *analysis.diagnostics), {**files.sources, QUERY: body})
+    return analysis.program, next(i for i in analysis.program.invariants if i.id == query.id)
+
+
+def _shipped(name: str) -> Path | None:
+    path = LIBRARY / name
+    return path if path.is_file() else None
+
+
+def _selected(invariants: Sequence[Invariant], only: Sequence[str]) -> tuple[Invariant, ...]:
+    if not invariants:
+        raise SelectionError("there are no rules to check", "give a rule file with --rules, or use the library")
+    known = {name for invariant in invariants for name in (invariant.id, *invariant.tags)}
+    for name in only:
+        if name not in known:
+            near = did_you_mean(name, known)
+            mend = f"did you mean '{near}'?" if near else "`tcrules rules` lists all"
+            raise SelectionError(f"there is no rule and no tag '{name}'", mend)
+    chosen = set(only)
+    return tuple(i for i in invariants if not chosen or i.id in chosen or chosen & set(i.tags))
