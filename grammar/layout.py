@@ -53,6 +53,15 @@ def join(separator: Doc, items: tuple[Doc, ...] | list[Doc]) -> Doc:
     return tuple(out)
 
 
+def fill(items: tuple[Doc, ...] | list[Doc]) -> Doc:
+    """`items` separated by commas, as many in a line as fit.
+
+    >>> layout(fill(["aa", "bb", "cc"]), 7)
+    'aa, bb,\\ncc'
+    """
+    return tuple(item if index == 0 else (",", Group((LINE, item))) for index, item in enumerate(items))
+
+
 def layout(doc: Doc, width: int = WIDTH) -> str:
     """The text of `doc` in lines of at most `width` where its breaks allow that.
 

@@ -1,0 +1,142 @@
+"""Types that the stages of learning hand to each other: all frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from tcrules.engine.ir import Value
+
+#: Values of metavariables or of guard variables, in the template's order.
+Values: TypeAlias = tuple[Value, ...]
+
+
+class InferError(Exception):
+    """Nothing can be learned from these runs; `message` says why, `help` what the user can do."""
+
+    def __init__(self, message: str, help: str = "") -> None:
+        super().__init__(f"{message}\nhelp: {help}" if help else message)
+        self.message = message
+        self.help = help
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What learning needs to know of a template.
+
+    `bound` and `free` are its metavariables (name, type) that `each` binds and that only `expect` binds; `guard` its
+    guard variables. `tags` are hints: `default` (a rule may be learned although its expectation never failed), `set`
+    (several values of the free metavariable may be joined by `or`), `transitive` (A before B and B before C imply A
+    before C), `once` (one trigger per run is support enough).
+    """
+
+    id: str
+    bound: tuple[tuple[str, str], ...]
+    free: tuple[tuple[str, str], ...]
+    guard: tuple[tuple[str, str], ...]
+    tags: frozenset[str] = frozenset()
+
+    @property
+    def default(self) -> bool:
+        return "default" in self.tags
+
+    @property
+    def least_triggers(self) -> int:
+        """Instances of a rule in one run below which its holding there says little."""
+        return 1 if "once" in self.tags else 3
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Sufficient statistics of one template in one run.
+
+    `triggers`: instances for each (bound metavalues, guard values); `held`: those for which the expectation holds,
+    for each (bound metavalues, guard values, free metavalues). What is missing is 0.
+    """
+
+    triggers: Mapping[tuple[Values, Values], int] = field(default_factory=dict)
+    held: Mapping[tuple[Values, Values, Values], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: `name` for people, `project` groups runs of one program, `counts` by id of the template."""
+
+    name: str
+    project: str
+    counts: Mapping[str, Counts]
+    torch: str = ""
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A condition on a guard variable: `variable op value`, op `=` or `!=`."""
+
+    variable: str
+    op: str
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A generalised name: a glob, `*` for every name."""
+
+    glob: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A free metavariable with a few possible values."""
+
+    values: Values
+
+
+#: What a metavariable becomes.
+Filling: TypeAlias = "Value | Pattern | Choice"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """`runs` in which a rule triggered, its instances and its distinct bindings there. It never failed."""
+
+    runs: int
+    triggers: int
+    bindings: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A rule: the template's metavariables filled in, and conditions on its guard variables."""
+
+    template: str
+    filling: tuple[tuple[str, Filling], ...]
+    guard: tuple[Literal, ...]
+    evidence: Evidence
+
+    def key(self) -> str:
+        """Text that identifies and orders rules."""
+        return f"{self.template} {[(n, _text(f)) for n, f in self.filling]} {[repr(g) for g in self.guard]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A candidate that did not become a rule."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """`text` is a complete rule file; `dropped` says what was considered and rejected."""
+
+    text: str
+    rules: int
+    dropped: tuple[Dropped, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _text(filling: Filling) -> str:
+    return f"{type(filling).__name__} {filling!r}"

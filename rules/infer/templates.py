@@ -1,0 +1,80 @@
+"""The templates that rules are learned from: the shipped ones, analysed, with what learning needs of each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tcrules import __version__
+from tcrules.engine.analyse import analyse, find_files, load
+from tcrules.engine.ir import Program, Template, Var
+from tcrules.grammar import ast, print_statement
+from tcrules.grammar.diagnostics import TcrError
+from tcrules.instrument.schema import SCHEMA_VERSION
+from tcrules.rules.infer.model import Shape
+
+#: Folder of the shipped templates; a `.tcr` file there is found without a list.
+FOLDER = Path(__file__).parent.parent / "templates"
+
+
+@dataclass(frozen=True)
+class TemplateSet:
+    """Analysed templates with their syntax trees (by id) and the rules for derived relations that they use."""
+
+    program: Program
+    trees: Mapping[str, ast.Template]
+    rules: tuple[ast.Rule, ...]
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """What learning needs to know of each template."""
+        return {template.invariant.id: shape_of(template) for template in self.program.templates}
+
+    @cached_property
+    def keys(self) -> dict[str, str]:
+        """For each template a hash that changes with its meaning: its text, the derived relations, the versions."""
+        common = "\n".join([__version__, str(SCHEMA_VERSION), *map(print_statement, self.rules)])
+        return {
+            name: hashlib.sha256(f"{common}\n{print_statement(tree)}".encode()).hexdigest()[:16]
+            for name, tree in self.trees.items()
+        }
+
+
+def shipped_templates() -> tuple[Path, ...]:
+    """The shipped template files, by name."""
+    return tuple(sorted(FOLDER.glob("*.tcr")))
+
+
+def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
+    """Read and analyse template files (default: the shipped ones).
+
+    Raises:
+        TcrError: the files have faults, such as a metavariable over fingerprints; it carries all of them.
+    """
+    files = shipped_templates() if paths is None else tuple(paths)
+    loaded = load(map(str, files), find_files())
+    analysis = analyse(loaded.programs)
+    if loaded.failed or analysis.program is None:
+        raise TcrError((*loaded.diagnostics, *analysis.diagnostics), loaded.sources)
+    statements = [statement for source in loaded.programs for statement in source.program.statements]
+    trees = {statement.id: statement for statement in statements if isinstance(statement, ast.Template)}
+    rules = tuple(statement for statement in statements if isinstance(statement, ast.Rule))
+    return TemplateSet(analysis.program, trees, rules)
+
+
+def shape_of(template: Template) -> Shape:
+    """What learning needs to know of a template."""
+    return Shape(
+        id=template.invariant.id,
+        bound=_typed(template.bound),
+        free=_typed(template.free),
+        guard=_typed(template.guard),
+        tags=frozenset(template.invariant.tags),
+    )
+
+
+def _typed(variables: Sequence[Var]) -> tuple[tuple[str, str], ...]:
+    return tuple((variable.name.removeprefix("?"), variable.type.name) for variable in variables)

@@ -1,0 +1,46 @@
+"""From rule files to an analysed program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tcrules.engine.analyse import analyse, find_files, load
+from tcrules.engine.ir import Program, Value
+from tcrules.grammar.diagnostics import Diagnostic, TcrError
+from tcrules.rules.catalogue import LIBRARY, library_paths
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Analysed rules with the texts that they came from and the warnings about them."""
+
+    program: Program
+    warnings: tuple[Diagnostic, ...]
+    sources: Mapping[str, str]
+
+
+def load_rules(
+    paths: Iterable[str | Path] = (),
+    *,
+    library: bool = True,
+    parameters: Mapping[str, Value] | None = None,
+) -> RuleSet:
+    """Read, parse and analyse rule files and the shipped library.
+
+    Files may import each other relative to themselves, and shipped files by their bare name. Raises `TcrError` with
+    the faults of all files at once.
+    """
+    shipped = [str(path) for path in library_paths()] if library else []
+    loaded = load([*shipped, *map(str, paths)], find_files(_shipped))
+    analysis = analyse(loaded.programs, parameters)
+    faults = (*loaded.diagnostics, *analysis.diagnostics)
+    if loaded.failed or analysis.program is None:
+        raise TcrError(faults, loaded.sources)
+    return RuleSet(analysis.program, faults, loaded.sources)
+
+
+def _shipped(name: str) -> Path | None:
+    path = LIBRARY / name
+    return path if path.is_file() else None
