@@ -15,6 +15,7 @@ from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, Rule
 if TYPE_CHECKING:
     from tcrules.engine.duckdb_store import DuckDBStore
     from tcrules.engine.facts import Coverage
+    from tcrules.engine.naive import Instance
 
 _INT = Type("int", "int")
 #: Called with the number of rules that are done and the number of all.
@@ -75,7 +76,7 @@ def check(
 
 def naive_check(
     program: Program,
-    instances: Callable[[Invariant], Iterable[tuple[Binding, bool]]],
+    instances: Callable[[Invariant], Iterable[Instance]],
     coverage: Coverage,
     invariants: Sequence[Invariant] | None = None,
     *,

@@ -63,7 +63,7 @@ def derive(store: DuckDBStore, stratum: Stratum) -> None:
         plans = [
             (rule, compile_rule(rule)) for rule in _rules(stratum, predicate) if not _recursive(rule, members)
         ]
-        _insert_new(store, predicate, plans, 0, sql.table_of(predicate))
+        _insert_new(store, predicate, plans, 1, sql.table_of(predicate))
     if stratum.recursive:
         _fixpoint(store, stratum, members)
 
@@ -99,7 +99,7 @@ def _fixpoint(store: DuckDBStore, stratum: Stratum, members: set[str]) -> None:
         plans[predicate.name] = [(rule, plan) for rule in rules for plan in _delta_plans(rule, members)]
         everything = exp.select("*").from_(sql.table(sql.table_of(predicate)))
         store.create_as(sql.delta_of(predicate), everything)
-    for current in range(1, store.settings.max_rounds + 1):
+    for current in range(2, store.settings.max_rounds + 2):
         for predicate in stratum.predicates:
             store.create(predicate, _new(predicate), sql.ROUND)
             _insert_new(store, predicate, plans[predicate.name], current, _new(predicate))
@@ -127,7 +127,7 @@ def _insert_new(store: DuckDBStore, predicate: Predicate, plans: Compiled, curre
     found = [sql.named(sql.column(name, "found"), name) for name in names]
     select = exp.Select(expressions=[sql.named(number(current), sql.ROUND), *found]).distinct()
     select = select.from_(_derived(plans, names).subquery("found"))
-    if current:
+    if current > 1:
         same = [binary(exp.EQ, sql.column(name, "found"), sql.column(name, "known")) for name in names]
         known = sql.table(sql.table_of(predicate), "known")
         select.append("joins", exp.Join(this=known, kind="ANTI", on=both(*same)))

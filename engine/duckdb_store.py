@@ -292,20 +292,35 @@ class DuckDBStore:
     def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[Stored]:
         """Facts whose column `i` equals `bound[i]`, in id order (derived ones: in order of their rounds)."""
         first = sql.FACT if predicate.observed else sql.ROUND
+        select, parameters = self._matching(predicate, first, bound)
+        select = select.order_by(*(number(place) for place in range(1, len(predicate.columns) + 2)))
+        for row in self.rows(select, [column.type.base for column in predicate.columns], parameters):
+            yield Stored(int(row[0]) if predicate.observed else 0, row[1:])
+
+    def rounds(self, predicate: Predicate) -> dict[Fact, int]:
+        """The round, from 1, in which each fact of a derived relation was found.
+
+        Premises of a fact that belong to its own stratum have lower rounds.
+        """
+        found = self.rows(self._all(predicate, sql.ROUND), [column.type.base for column in predicate.columns])
+        return {row[1:]: int(row[0]) for row in found}
+
+    def round_of(self, predicate: Predicate, fact: Fact) -> int | None:
+        """The round in which one derived fact was found; None if it does not hold or is observed."""
+        if predicate.observed:
+            return None
+        select, parameters = self._matching(predicate, sql.ROUND, dict(enumerate(fact)))
+        row = self.execute(select, parameters).fetchone()
+        return int(row[0]) if row else None
+
+    def _matching(self, predicate: Predicate, first: str, bound: Mapping[int, Value]) -> tuple[Any, object]:
+        """SELECT first, columns FROM the relation WHERE column `i` = `bound[i]`, and its parameters."""
         select = self._all(predicate, first)
         for place in bound:
             name = sql.name_of(predicate.columns[place].name)
             given = cast(exp.Placeholder(this=f"c{place}"), predicate.columns[place].type.base)
             select = select.where(binary(exp.EQ, sql.column(name), given))
-        select = select.order_by(*(number(place) for place in range(1, len(predicate.columns) + 2)))
-        parameters = {f"c{place}": value for place, value in bound.items()} or None
-        for row in self.rows(select, [column.type.base for column in predicate.columns], parameters):
-            yield Stored(int(row[0]) if predicate.observed else 0, row[1:])
-
-    def rounds(self, predicate: Predicate) -> dict[Fact, int]:
-        """The round in which each fact of a derived relation was found; premises of its own stratum have lower ones."""
-        found = self.rows(self._all(predicate, sql.ROUND), [column.type.base for column in predicate.columns])
-        return {row[1:]: int(row[0]) for row in found}
+        return select, {f"c{place}": value for place, value in bound.items()} or None
 
     def _all(self, predicate: Predicate, first: str) -> Any:
         self.evaluate([(Atom(predicate, tuple(Any_() for _ in predicate.columns)),)])

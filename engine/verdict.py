@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcrules.engine.facts import Coverage, Gap
+    from tcrules.engine.naive import Instance
 
 #: Values of an invariant's variables, in their order.
 Binding: TypeAlias = tuple[Value, ...]
@@ -148,7 +149,7 @@ def order(invariant: Invariant, binding: Binding) -> tuple[object, ...]:
 def judge(
     invariant: Invariant,
     coverage: Coverage,
-    instances: Iterable[tuple[Binding, bool]],
+    instances: Iterable[Instance],
     most: int = MOST_VIOLATIONS,
 ) -> tuple[RuleVerdict, tuple[Binding, ...]]:
     """The verdict and the violations from instances that are listed one by one, each with whether it holds."""
@@ -157,14 +158,14 @@ def judge(
         return verdict(invariant, found, Counts()), ()
     total = violated = total_in_gaps = violated_in_gaps = 0
     violations: list[Binding] = []
-    for binding, holds in instances:
-        in_gap = found.covers(*moment(invariant, binding))
+    for instance in instances:
+        in_gap = found.covers(*moment(invariant, instance.values))
         total += 1
         total_in_gaps += in_gap
-        violated += not holds
-        violated_in_gaps += in_gap and not holds
-        if not holds and not (in_gap or found.always or found.cut_off):
-            violations.append(binding)
+        violated += not instance.held
+        violated_in_gaps += in_gap and not instance.held
+        if not (instance.held or in_gap or found.always or found.cut_off):
+            violations.append(instance.values)
     counts = Counts(total, violated, total_in_gaps, violated_in_gaps)
     ordered = sorted(violations, key=lambda binding: order(invariant, binding))
     return verdict(invariant, found, counts), tuple(ordered[:most])
