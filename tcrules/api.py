@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tcrules.engine.ir import Program, Value
-from tcrules.report.model import Report
 from tcrules.selection import Selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcrules.engine.ir import Program, Value
+    from tcrules.report.model import Report
 
 
 def check(

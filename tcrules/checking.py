@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcrules.engine.check import CheckResult, Progress, check
 from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.facts import Coverage, Gap
-from tcrules.engine.ir import Fact, Invariant, Program, Value
-from tcrules.engine.verdict import Binding
-from tcrules.instrument import runs
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
-from tcrules.selection import Selection, load_query, load_selection
 from tcrules.report.fold import fold, location_predicate
 from tcrules.report.links import object_links, single_component
 from tcrules.report.model import GapNote, Report, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
+from tcrules.selection import Selection, load_query, load_selection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from tcrules.engine.ir import Fact, Invariant, Program, Value
+    from tcrules.engine.verdict import Binding
+    from tcrules.instrument import runs
 
 #: Relation that stands for all in a gap.
 _ALL = "*"
@@ -125,7 +129,9 @@ def _objects(invariant: Invariant, binding: Mapping[str, Value]) -> frozenset[st
 
 def _steps_by_rank(program: Program, store: DuckDBStore) -> dict[int, int]:
     step = program.predicates["step"]
-    rank, number = (next(i for i, c in enumerate(step.columns) if c.name == name) for name in ("rank", "step"))
+    rank, number = (
+        next(i for i, c in enumerate(step.columns) if c.name == name) for name in ("rank", "step")
+    )
     found: dict[int, set[int]] = {}
     for fact in store.lookup(step, {}):
         found.setdefault(int(fact.values[rank]), set()).add(int(fact.values[number]))

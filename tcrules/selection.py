@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
-from tcrules.engine.ir import Invariant, Program, Value
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import TcrError, did_you_mean
 from tcrules.grammar.parser import parse_literals
 from tcrules.rules.catalogue import LIBRARY, library_paths
 from tcrules.rules.loading import load_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tcrules.engine.ir import Invariant, Program, Value
 
 #: Name of a query in diagnostics.
 QUERY = "<query>"
@@ -83,7 +87,9 @@ def _shipped(name: str) -> Path | None:
 
 def _selected(invariants: Sequence[Invariant], only: Sequence[str]) -> tuple[Invariant, ...]:
     if not invariants:
-        raise SelectionError("there are no rules to check", "give a rule file with --rules, or use the library")
+        raise SelectionError(
+            "there are no rules to check", "give a rule file with --rules, or use the library"
+        )
     known = {name for invariant in invariants for name in (invariant.id, *invariant.tags)}
     for name in only:
         if name not in known:

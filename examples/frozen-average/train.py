@@ -14,7 +14,7 @@ def update(average: nn.Module, model: nn.Module, decay: float, *, in_place: bool
         if in_place:
             mean.mul_(decay).add_(current, alpha=1 - decay)
         else:
-            mean = decay * mean + (1 - decay) * current  # noqa: PLW2901
+            mean = decay * mean + (1 - decay) * current
 
 
 def main() -> None:

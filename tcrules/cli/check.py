@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,8 @@ import click
 from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tcrules.engine.ir import Value
     from tcrules.selection import Selection
 

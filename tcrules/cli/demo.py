@@ -26,7 +26,9 @@ CULPRIT = "model.head ="
 def command(keep: bool) -> None:
     """Record a small training script with a silent error, check it, explain what is wrong."""
     if find_spec("torch") is None:
-        raise Refusal("error: the demonstration trains a model, and torch is not installed", "pip install torch")
+        raise Refusal(
+            "error: the demonstration trains a model, and torch is not installed", "pip install torch"
+        )
     folder = Path(tempfile.mkdtemp(prefix="tcrules-demo-"))
     try:
         _tell(folder)
@@ -40,10 +42,10 @@ def command(keep: bool) -> None:
 
 
 def _tell(folder: Path) -> None:
-    from tcrules.selection import Selection
     from tcrules.cli.check import show
     from tcrules.cli.explain import show_violation
     from tcrules.cli.record import record
+    from tcrules.selection import Selection
 
     script, run = folder / "train.py", folder / "run"
     source = Path(__file__).parent.parent / "demonstration" / "train.py"
@@ -68,8 +70,12 @@ def _tell(folder: Path) -> None:
     for number, line in enumerate(text.splitlines(), 1):
         if culprit - 2 <= number <= culprit:
             click.echo(f"{'>' if number == culprit else ' '} {number:3} | {line}")
-    click.echo("The optimizer was made before the head was replaced: it still owns the old head. The new one never")
-    click.echo("learns; the other layers work around its random weights, so the loss falls and nobody notices.")
+    click.echo(
+        "The optimizer was made before the head was replaced: it still owns the old head. The new one never"
+    )
+    click.echo(
+        "learns; the other layers work around its random weights, so the loss falls and nobody notices."
+    )
 
 
 def _title(text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,8 @@ import click
 from tcrules.cli.common import param_option, remark, result_console, rules_option, run_argument
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tcrules.engine.ir import Fact, Value
 
 EPILOG = """\b
@@ -26,7 +27,9 @@ Examples:
 @click.argument("body")
 @rules_option
 @param_option
-@click.option("--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N answers.")
 def command(
     run: Path, body: str, rule_files: tuple[Path, ...], params: dict[str, Value], form: str, limit: int | None
@@ -68,7 +71,11 @@ def _as_csv(names: tuple[str, ...], answers: list[Fact]) -> None:
 def _as_json(names: tuple[str, ...], answers: list[Fact]) -> None:
     import json
 
-    click.echo(json.dumps([dict(zip(names, answer, strict=True)) for answer in answers], indent=2, ensure_ascii=False))
+    click.echo(
+        json.dumps(
+            [dict(zip(names, answer, strict=True)) for answer in answers], indent=2, ensure_ascii=False
+        )
+    )
 
 
 _WRITERS = {"text": _as_text, "csv": _as_csv, "json": _as_json}

@@ -27,7 +27,11 @@ Exit code: the command's if it fails; else 0 clean, 1 violations, 2 could not ch
 
 @click.command(epilog=EPILOG, context_settings=command_settings)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="RUN", help="Folder to write (default runs/TIME)."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Folder to write (default runs/TIME).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run folder if it exists.")
 @selection_options
@@ -42,9 +46,9 @@ def command(
     params: dict[str, Value],
 ) -> None:
     """Record a training command, then check it against the shipped library."""
-    from tcrules.selection import Selection, load_selection
     from tcrules.cli.check import show
     from tcrules.cli.record import record
+    from tcrules.selection import Selection, load_selection
 
     chosen = Selection(rule_files, library, only, params)
     # A faulty rule file is reported before hours of training, not after.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,8 @@ import click
 from tcrules.cli.common import param_option
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tcrules.engine.ir import Program, Value
     from tcrules.engine.plan.plan import Plan
 
@@ -23,7 +24,11 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.option(
-    "--stage", type=click.Choice(["ast", "ir", "plan", "sql"]), default="ir", show_default=True, help="What to print."
+    "--stage",
+    type=click.Choice(["ast", "ir", "plan", "sql"]),
+    default="ir",
+    show_default=True,
+    help="What to print.",
 )
 @param_option
 @click.argument("file", type=click.Path(path_type=Path))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from tcrules.engine.facts import FactSource
 from tcrules.engine.ir import Any_, Atom, Const, Invariant, Predicate, Value, Var
 from tcrules.instrument.schema import BY_NAME, UNLEARNABLE
 from tcrules.report.model import Location, Violation
+
+if TYPE_CHECKING:
+    from tcrules.engine.facts import FactSource
 
 Binding: TypeAlias = Mapping[str, Value]
 
@@ -86,7 +88,11 @@ def shown(value: Value) -> str:
 
 
 def _count(
-    cases: dict[tuple[Value, ...], _Case], index: int, binding: Binding, invariant: Invariant, subjects: tuple[Value, ...]
+    cases: dict[tuple[Value, ...], _Case],
+    index: int,
+    binding: Binding,
+    invariant: Invariant,
+    subjects: tuple[Value, ...],
 ) -> None:
     step = int(binding[invariant.step.name]) if invariant.step else -1
     rank = int(binding[invariant.rank.name]) if invariant.rank else 0
@@ -100,7 +106,12 @@ def _count(
 
 
 def _violation(
-    invariant: Invariant, binding: Binding, case: _Case, noun: str, facts: FactSource, location: Predicate | None
+    invariant: Invariant,
+    binding: Binding,
+    case: _Case,
+    noun: str,
+    facts: FactSource,
+    location: Predicate | None,
 ) -> Violation:
     stepped = invariant.step is not None
     return Violation(
@@ -142,10 +153,14 @@ def _calls(invariant: Invariant, binding: Binding, facts: FactSource) -> Iterato
     for atom in invariant.each:
         if not isinstance(atom, Atom) or not atom.predicate.observed:
             continue
-        place = next((i for i, column in enumerate(atom.predicate.columns) if column.type.name == "call"), None)
+        place = next(
+            (i for i, column in enumerate(atom.predicate.columns) if column.type.name == "call"), None
+        )
         if place is None or isinstance(atom.arguments[place], Var):
             continue
-        bound = {i: _value(term, binding) for i, term in enumerate(atom.arguments) if not isinstance(term, Any_)}
+        bound = {
+            i: _value(term, binding) for i, term in enumerate(atom.arguments) if not isinstance(term, Any_)
+        }
         for fact in facts.lookup(atom.predicate, bound):
             yield fact.values[place]
             break
@@ -160,7 +175,11 @@ def _call_variables(invariant: Invariant) -> list[Var]:
     order = {
         term.name: place
         for place, term in reversed(
-            list(enumerate(t for literal in invariant.each if isinstance(literal, Atom) for t in literal.arguments))
+            list(
+                enumerate(
+                    t for literal in invariant.each if isinstance(literal, Atom) for t in literal.arguments
+                )
+            )
         )
         if isinstance(term, Var)
     }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from tcrules.report.model import Report, Violation
+if TYPE_CHECKING:
+    from tcrules.report.model import Report, Violation
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
 REPORT_VERSION = 1
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
 def as_json(report: Report) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from tcrules.engine.facts import FactSource
-from tcrules.engine.ir import Predicate
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tcrules.engine.facts import FactSource
+    from tcrules.engine.ir import Predicate
 
 #: Relation -> the two columns whose objects it connects.
 CONNECTIONS: tuple[tuple[str, str, str], ...] = (

@@ -7,14 +7,18 @@ works (data, forward, loss, backward, …); then the louder; then the more speci
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from tcrules.engine.ir import Invariant
 from tcrules.instrument.schema import BY_NAME
 from tcrules.report.model import LOUD, SEVERITIES, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tcrules.engine.ir import Invariant
 
 #: Types of values that name a thing in the program; violations that share one are connected.
 OBJECT_TYPES = frozenset({"param", "buffer", "module", "optimizer", "scheduler", "scaler", "loader", "group"})

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
 from tcrules.report.model import LOUD, Report, RuleVerdict, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold cyan"}
 #: Longest list of unknown rules or gaps that is spelled out without `-v`.
@@ -88,7 +92,11 @@ def _headline(report: Report) -> Text:
 
 def _violation(violation: Violation, twins: int) -> Text:
     text = Text.assemble(
-        (violation.id, "bold"), " ", (violation.severity, STYLES[violation.severity]), " ", (violation.rule, "bold")
+        (violation.id, "bold"),
+        " ",
+        (violation.severity, STYLES[violation.severity]),
+        " ",
+        (violation.rule, "bold"),
     )
     if violation.location:
         text.append(f"  {plain(str(violation.location))}", style="cyan")
@@ -140,7 +148,10 @@ def _write_rules(report: Report, console: Console, verbose: bool) -> None:
     unknown = [(rule, verdict) for rule, verdict in report.verdicts.items() if verdict.unknown]
     _write_some([_undecided(rule, verdict) for rule, verdict in unknown], console, verbose, "undecided")
     _write_some(
-        [f"{gap.relation}: {gap.why} ({gap.steps}, {gap.ranks})" for gap in report.gaps], console, verbose, "gap"
+        [f"{gap.relation}: {gap.why} ({gap.steps}, {gap.ranks})" for gap in report.gaps],
+        console,
+        verbose,
+        "gap",
     )
     if verbose:
         vacuous = [rule for rule, verdict in report.verdicts.items() if verdict.status == "vacuous"]

@@ -82,7 +82,7 @@ def test_unknown_rule_or_tag(runs: Path):
 def test_rules_over_relations_that_the_run_lacks(runs: Path, tmp_path: Path):
     rules = tmp_path / "user.tcr"
     rules.write_text(
-        'relation temperature(degrees: float)\n'
+        "relation temperature(degrees: float)\n"
         'invariant cool @error {\n    each    temperature(degrees: D)\n    expect  D < 90.0\n    message "{D}"\n}\n'
     )
     result = call("check", runs / "faulty", "--rules", rules, "--no-library")

@@ -49,7 +49,9 @@ def test_check_json(runs: Path):
 
 
 def test_only_selects_by_id_and_by_tag(runs: Path):
-    one = json.loads(call("check", runs / "faulty", "--only", "gradients-start-empty", "--format", "json").stdout)
+    one = json.loads(
+        call("check", runs / "faulty", "--only", "gradients-start-empty", "--format", "json").stdout
+    )
     assert list(one["verdicts"]) == ["gradients-start-empty"]
     tag = json.loads(call("check", runs / "faulty", "--only", "gradients", "--format", "json").stdout)
     assert 1 < len(tag["verdicts"]) < 20
@@ -59,7 +61,7 @@ def test_own_rules_and_parameters(runs: Path, tmp_path: Path):
     rules = tmp_path / "own.tcr"
     rules.write_text(
         "param limit: float = 1.0\n"
-        'invariant small-rate @warning {\n    each    param_group(optimizer: O, step: S, lr: L)\n'
+        "invariant small-rate @warning {\n    each    param_group(optimizer: O, step: S, lr: L)\n"
         '    expect  L < $limit\n    about   O\n    message "step {S}: rate {L} of {O}"\n}\n'
     )
     own = ("check", runs / "fixed", "--no-library", "--rules", rules)

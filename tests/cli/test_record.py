@@ -29,7 +29,9 @@ def check(folder: Path, run: str = "run") -> tuple[int, dict]:
 
 
 def test_output_and_arguments_pass_through(tmp_path: Path):
-    done = record(tmp_path, "import sys; print(*sys.argv[1:]); print('oops', file=sys.stderr)", "--o", "-v", "a b")
+    done = record(
+        tmp_path, "import sys; print(*sys.argv[1:]); print('oops', file=sys.stderr)", "--o", "-v", "a b"
+    )
     assert done.stdout == "--o -v a b\n"
     assert "oops" in done.stderr
     assert "next: tcrules check run" in done.stderr
@@ -89,13 +91,19 @@ def test_forking_script(tmp_path: Path):
 
 
 def test_killed_run_is_checked_up_to_the_kill(tmp_path: Path):
-    endless = FAULTY.replace("range(5)", "range(10**9)").replace("    loss.backward()", "    print('.', flush=True)\n    loss.backward()")
+    endless = FAULTY.replace("range(5)", "range(10**9)").replace(
+        "    loss.backward()", "    print('.', flush=True)\n    loss.backward()"
+    )
     (tmp_path / "script.py").write_text(endless + "\n")
     source = "import os, subprocess\n"
     pids = tmp_path / "pid"
-    (tmp_path / "script.py").write_text(f"import os\nopen({str(pids)!r}, 'w').write(str(os.getpid()))\n{source}{endless}")
+    (tmp_path / "script.py").write_text(
+        f"import os\nopen({str(pids)!r}, 'w').write(str(os.getpid()))\n{source}{endless}"
+    )
     command = [PYTHON, "-m", "tcrules", "record", "-o", "run", "--", PYTHON, "script.py"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     for _ in range(30):
         process.stdout.readline()

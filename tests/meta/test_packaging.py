@@ -54,7 +54,9 @@ def _folder(package: str) -> Path:
     raise AssertionError(f"{package} is in no folder of package-dir")
 
 
-@pytest.mark.parametrize("statement", ["import tcrules", "import tcrules.cli.main", "import tcrules.instrument"])
+@pytest.mark.parametrize(
+    "statement", ["import tcrules", "import tcrules.cli.main", "import tcrules.instrument"]
+)
 def test_import_is_light(statement: str, tmp_path: Path):
     code = f"{statement}; import sys; print(*sorted(set(sys.modules) & {set(HEAVY)!r}))"
     done = subprocess.run(

@@ -29,7 +29,9 @@ def test_commands_exist(page: Path):
             continue
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, line
-        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         for word in rest:
             if word == "--":
                 break

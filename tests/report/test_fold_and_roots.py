@@ -6,10 +6,10 @@ import json
 from io import StringIO
 
 from rich.console import Console
-
 from tcrules.engine.facts import Stored
 from tcrules.engine.ir import Any_, Atom, Column, Invariant, Predicate, Type, Var, Window
 from tcrules.instrument.schema import BY_NAME, TYPES
+
 from tcrules.report.fold import fold, location_predicate, render_message
 from tcrules.report.json_report import as_json
 from tcrules.report.model import Location, Report, RuleVerdict, Violation
@@ -66,7 +66,9 @@ def test_same_subject_over_steps_and_ranks_is_one_violation():
 
 
 def test_steps_and_calls_do_not_distinguish_violations():
-    found = fold(rule(about=(PARAM, STEP, CALL)), [breach(1, "w", call=1), breach(2, "w", call=2)], Facts(), None)
+    found = fold(
+        rule(about=(PARAM, STEP, CALL)), [breach(1, "w", call=1), breach(2, "w", call=2)], Facts(), None
+    )
     assert len(found) == 1
 
 
@@ -91,7 +93,9 @@ def test_location_by_a_fact_whose_call_the_rule_does_not_name():
         accumulate=[tuple(row.get(c.name, 0) for c in accumulate.columns)],
         location=[(0, 9, "train.py", 30, "main")],
     )
-    (found,) = fold(rule(each=(atom,), variables=(STEP, RANK, PARAM)), [breach(1, "w")], facts, predicate("location"))
+    (found,) = fold(
+        rule(each=(atom,), variables=(STEP, RANK, PARAM)), [breach(1, "w")], facts, predicate("location")
+    )
     assert found.location == Location("train.py", 30)
 
 
@@ -99,7 +103,9 @@ def test_message_formats():
     assert render_message("{X:.2f} {Y} {Z} {N:bad}", {"X": 1.234, "Y": True, "N": "n"}) == "1.23 true {Z} n"
 
 
-def violation(name: str, first: int | None, subjects: tuple[str, ...] = ("w",), severity: str = "error") -> Violation:
+def violation(
+    name: str, first: int | None, subjects: tuple[str, ...] = ("w",), severity: str = "error"
+) -> Violation:
     return Violation("", name, severity, first, first, 1, (0,), subjects, f"{name} message", None, 0)
 
 
@@ -138,10 +144,10 @@ def test_ties_go_to_the_earlier_phase_then_severity_then_specific():
         witness("backward", 1, same, 6),
         witness("backward-warning", 1, same, 6, severity="warning"),
     ]
-    assert [v.rule for v in mark_roots(list(reversed(order)), [], {})][0] == "forward"
-    assert [v.rule for v in mark_roots(order[:0:-1], [], {})][0] == "backward"
+    assert next(v.rule for v in mark_roots(list(reversed(order)), [], {})) == "forward"
+    assert next(v.rule for v in mark_roots(order[:0:-1], [], {})) == "backward"
     wide, narrow = witness("wide", 1, {"w", "b"}), witness("narrow", 1, {"w"})
-    assert [v.rule for v in mark_roots([wide, narrow], [], {})][0] == "narrow"
+    assert next(v.rule for v in mark_roots([wide, narrow], [], {})) == "narrow"
 
 
 def test_structure_comes_before_every_step():
@@ -155,7 +161,9 @@ def test_note_is_no_root_where_something_is_wrong():
 
 
 def report(*violations: Violation, **statuses: str) -> Report:
-    verdicts = {name: RuleVerdict(name, status, 0, 1, int(status == "unknown")) for name, status in statuses.items()}
+    verdicts = {
+        name: RuleVerdict(name, status, 0, 1, int(status == "unknown")) for name, status in statuses.items()
+    }
     return Report("runs/a", violations, verdicts, steps=10)
 
 
@@ -174,7 +182,9 @@ def test_exit_codes():
 
 
 def test_text_names_root_first_and_folds_subjects():
-    found = mark_roots([witness("r", 1, {f"w{i}"}) for i in range(40)], [(f"w{i}", "m") for i in range(40)], {})
+    found = mark_roots(
+        [witness("r", 1, {f"w{i}"}) for i in range(40)], [(f"w{i}", "m") for i in range(40)], {}
+    )
     text = text_of(report(*found, r="violated"))
     assert text.startswith("FAULTY  1 root cause")
     assert "and 39 more subjects" in text
@@ -194,7 +204,9 @@ def test_text_strips_control_characters_of_a_run():
 
 
 def test_json_has_what_programs_rely_on():
-    located = Violation("V1", "r", "error", None, None, 1, (), ("w",), "m", Location("t.py", 3), 0, root=True, cluster=1)
+    located = Violation(
+        "V1", "r", "error", None, None, 1, (), ("w",), "m", Location("t.py", 3), 0, root=True, cluster=1
+    )
     data = json.loads(as_json(report(located, r="violated", u="unknown")))
     assert data["schema_version"] == 1
     assert data["summary"] == {"violated": 1, "held": 0, "vacuous": 0, "unknown": 1}
