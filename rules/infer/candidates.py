@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.guards import Cell, learn_guard, runs_with
 from tcrules.rules.infer.model import Choice, Counts, Dropped, Evidence, Filling, Learned, Shape, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: Values that may be joined by `or`.
 LARGEST_CHOICE = 3
@@ -22,7 +25,9 @@ class Table:
         self.least_units = min(LEAST_UNITS, len(units))
         self.guards = tuple(name for name, _ in shape.guard)
         self._triggers: dict[Values, dict[Values, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
-        self._held: dict[tuple[Values, Values], dict[Values, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
+        self._held: dict[tuple[Values, Values], dict[Values, dict[int, int]]] = defaultdict(
+            lambda: defaultdict(dict)
+        )
         for unit, counts in enumerate(units):
             for (bound, guard), number in counts.triggers.items():
                 self._triggers[bound][guard][unit] = number
@@ -46,7 +51,10 @@ class Table:
         chosen = list(frees)
         cells = []
         for guard, triggers in sorted(self._triggers[bound].items(), key=lambda item: order(item[0])):
-            held = [self._held[bound, free].get(guard, {}) if (bound, free) in self._held else {} for free in chosen]
+            held = [
+                self._held[bound, free].get(guard, {}) if (bound, free) in self._held else {}
+                for free in chosen
+            ]
             failures = {unit: n - sum(one.get(unit, 0) for one in held) for unit, n in triggers.items()}
             cells.append(Cell(guard, triggers, failures))
         return cells
@@ -54,7 +62,9 @@ class Table:
 
 def order(values: Iterable[object]) -> tuple[tuple[str, str], ...]:
     """A key that sorts tuples of values of mixed types, the same for every order of the runs."""
-    return tuple((type(value).__name__, f"{value:020d}" if type(value) is int else str(value)) for value in values)
+    return tuple(
+        (type(value).__name__, f"{value:020d}" if type(value) is int else str(value)) for value in values
+    )
 
 
 def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
@@ -69,7 +79,9 @@ def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
         rules = list(_rules(table, bound))
         kept = [rule for rule in rules if table.shape.default or rule.guard or fallible(rule)]
         if len(kept) < len(rules):
-            dropped.append(Dropped(_label(table, bound), "its expectation could not fail: nothing like it ever failed"))
+            dropped.append(
+                Dropped(_label(table, bound), "its expectation could not fail: nothing like it ever failed")
+            )
         if not rules:
             dropped.append(Dropped(_label(table, bound), "it fails, and no guard with support explains when"))
         found += kept

@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.facts import Coverage, Gap
@@ -19,7 +18,11 @@ from tcrules.engine.verdict import doubt
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.model import Counts, Dropped, Run, Values
-from tcrules.rules.infer.templates import TemplateSet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tcrules.rules.infer.templates import TemplateSet
 
 #: File in a run folder that keeps statistics, so that a run is read once for each template.
 CACHE = "statistics.json"
@@ -62,8 +65,10 @@ def _read(folder: RunFolder, templates: TemplateSet) -> tuple[Run, list[Dropped]
         name=folder.path.resolve().name,
         project=f"{script_of(folder.manifest.command)} ({', '.join(_models(folder)) or 'no model'})",
         counts=counts,
+        command=folder.manifest.command,
         torch=folder.manifest.torch,
         complete=folder.manifest.status == "finished",
+        trains=_rows(folder.facts / "optimizer_step.parquet") > 0,
     )
     return run, dropped
 
@@ -176,7 +181,10 @@ def _read_cache(folder: RunFolder) -> dict[str, Counts]:
 def _write_cache(folder: RunFolder, counts: Mapping[str, Counts]) -> None:
     if folder.facts != folder.path / "facts":
         return  # still going on, or not writable
-    content = {"run": _recording(folder), "templates": {key: _packed(one) for key, one in sorted(counts.items())}}
+    content = {
+        "run": _recording(folder),
+        "templates": {key: _packed(one) for key, one in sorted(counts.items())},
+    }
     temporary = folder.path / f".{CACHE}.{os.getpid()}"
     try:
         temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from tcrules.rules.infer.model import Choice, Counts, Dropped, Filling, Learned, Pattern, Shape, Values
 from tcrules.engine.patterns import glob
-from tcrules.engine.ir import Value
 from tcrules.rules.infer.guards import matches
+from tcrules.rules.infer.model import Choice, Counts, Dropped, Filling, Learned, Pattern, Shape, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tcrules.engine.ir import Value
 
 
 def reduce_orders(shape: Shape, rules: Sequence[Learned]) -> tuple[list[Learned], list[Dropped]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.model import Counts, Evidence, Filling, Learned, Pattern, Shape, Values
 from tcrules.rules.infer.names import EVERY, cover
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: Names that a model gives to its parts: generalised over siblings.
 PART_NAMES = frozenset({"param", "buffer", "module"})
@@ -38,10 +41,14 @@ def _over(place: int, rules: Sequence[Learned], known: Sequence[Values]) -> list
         groups[repr((rest, rule.guard))].append(rule)
     out: list[Learned] = []
     for group in groups.values():
-        named = {str(rule.filling[place][1]): rule for rule in group if isinstance(rule.filling[place][1], str)}
+        named = {
+            str(rule.filling[place][1]): rule for rule in group if isinstance(rule.filling[place][1], str)
+        }
         out += [rule for rule in group if not isinstance(rule.filling[place][1], str)]
         bad = {str(values[place]) for values in known} - set(named)
-        out += [_joined(place, pattern, [named[n] for n in names]) for pattern, names in cover(named, bad).items()]
+        out += [
+            _joined(place, pattern, [named[n] for n in names]) for pattern, names in cover(named, bad).items()
+        ]
     return out
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.model import Literal, Values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 #: Literals of a guard at most.
 LONGEST = 3
@@ -66,7 +69,11 @@ def _literals(cells: Sequence[Cell], names: Sequence[str]) -> Iterator[Literal]:
 
 
 def _separates(
-    guard: Sequence[Literal], cells: Sequence[Cell], names: Sequence[str], least_runs: int, least_triggers: int
+    guard: Sequence[Literal],
+    cells: Sequence[Cell],
+    names: Sequence[str],
+    least_runs: int,
+    least_triggers: int,
 ) -> bool:
     kept = [cell for cell in cells if matches(guard, names, cell.values)]
     if not kept or not all(cell.pure for cell in kept):

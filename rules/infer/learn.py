@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.candidates import Table, by_template, candidates, merged
 from tcrules.rules.infer.filters import ordered, reduce_orders, tally
 from tcrules.rules.infer.generalise import for_any_name, generalise, has_free_name, without_names
 from tcrules.rules.infer.model import Counts, Dropped, Evidence, Learned, Run, Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 #: Share of a family's rules that may fail on a unit that was left out while learning.
 HIGHEST_RISK = 0.1
@@ -37,7 +40,9 @@ def learn(runs: Sequence[Run], shapes: Mapping[str, Shape]) -> Lessons:
         shape, counts = shapes[name], by_template([run.counts for run in runs], name)
         units = counts
         if len(projects) > 1:
-            by_project = [[c for run, c in zip(runs, counts, strict=True) if run.project == p] for p in projects]
+            by_project = [
+                [c for run, c in zip(runs, counts, strict=True) if run.project == p] for p in projects
+            ]
             units = [merged(several) for several in by_project]
         found, lost = learn_family(shape, units, across=len(projects) > 1)
         risk = family_risk(shape, units, across=len(projects) > 1)

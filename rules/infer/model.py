@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.ir import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Values of metavariables or of guard variables, in the template's order.
 Values: TypeAlias = tuple[Value, ...]
@@ -66,8 +68,10 @@ class Run:
     name: str
     project: str
     counts: Mapping[str, Counts]
+    command: str = ""
     torch: str = ""
     complete: bool = True
+    trains: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
 
 from tcrules.engine.patterns import glob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator
 
 EVERY = "*"
 _DIGITS = re.compile(r"\d+")
@@ -23,7 +26,7 @@ def cover(good: Collection[str], bad: Collection[str]) -> dict[str, tuple[str, .
     left = sorted({name for name in good if not set(name) & set("*?")})
     plain = sorted(set(good) - set(left))
     found: dict[str, tuple[str, ...]] = {}
-    forbidden = [name for name in (*bad, *plain)]
+    forbidden = [*bad, *plain]
     for generalise in (_prefixes, _repeated, _endings):
         for pattern in _candidates(left, generalise):
             covered = tuple(name for name in left if glob(pattern, name))

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tcrules import __version__
 from tcrules.engine.analyse import analyse, find_files, load
-from tcrules.engine.ir import Program, Template, Var
 from tcrules.grammar import ast, print_statement
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.schema import SCHEMA_VERSION
 from tcrules.rules.infer.model import Shape
 
+from tcrules import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from tcrules.engine.ir import Program, Template, Var
+
 #: Folder of the shipped templates; a `.tcr` file there is found without a list.
 FOLDER = Path(__file__).parent.parent / "templates"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TemplateSet:
-    """Analysed templates with their syntax trees (by id) and the rules for derived relations that they use."""
+    """Analysed templates.
+
+    Attributes:
+        program: the analysed files.
+        trees: the syntax trees, by id.
+        rules: the rules for derived relations that templates use.
+        shapes: what learning needs to know of each template, by id.
+        keys: for each template a hash that changes with its meaning: its text, those rules, the versions.
+    """
 
     program: Program
     trees: Mapping[str, ast.Template]
     rules: tuple[ast.Rule, ...]
-
-    @cached_property
-    def shapes(self) -> dict[str, Shape]:
-        """What learning needs to know of each template."""
-        return {template.invariant.id: shape_of(template) for template in self.program.templates}
-
-    @cached_property
-    def keys(self) -> dict[str, str]:
-        """For each template a hash that changes with its meaning: its text, the derived relations, the versions."""
-        common = "\n".join([__version__, str(SCHEMA_VERSION), *map(print_statement, self.rules)])
-        return {
-            name: hashlib.sha256(f"{common}\n{print_statement(tree)}".encode()).hexdigest()[:16]
-            for name, tree in self.trees.items()
-        }
+    shapes: Mapping[str, Shape]
+    keys: Mapping[str, str]
 
 
 def shipped_templates() -> tuple[Path, ...]:
@@ -62,7 +62,16 @@ def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
     statements = [statement for source in loaded.programs for statement in source.program.statements]
     trees = {statement.id: statement for statement in statements if isinstance(statement, ast.Template)}
     rules = tuple(statement for statement in statements if isinstance(statement, ast.Rule))
-    return TemplateSet(analysis.program, trees, rules)
+    shapes = {template.invariant.id: shape_of(template) for template in analysis.program.templates}
+    return TemplateSet(analysis.program, trees, rules, shapes, _keys(trees, rules))
+
+
+def _keys(trees: Mapping[str, ast.Template], rules: Iterable[ast.Rule]) -> dict[str, str]:
+    common = "\n".join([__version__, str(SCHEMA_VERSION), *map(print_statement, rules)])
+    return {
+        name: hashlib.sha256(f"{common}\n{print_statement(tree)}".encode()).hexdigest()[:16]
+        for name, tree in trees.items()
+    }
 
 
 def shape_of(template: Template) -> Shape:

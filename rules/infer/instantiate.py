@@ -1,0 +1,167 @@
+"""A learned rule as syntax: the template's tree with its metavariables filled in and its guard added."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from tcrules.grammar import ast
+from tcrules.rules.infer.model import Choice, Filling, Learned, Pattern
+from tcrules.rules.infer.names import EVERY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from tcrules.engine.ir import Value
+
+#: Tags that only guide learning.
+HINTS = frozenset({"default", "set", "transitive", "once"})
+_FIELD = re.compile(r"\{\?([A-Z][A-Za-z0-9_]*)\}")
+_Node = TypeVar("_Node")
+
+
+def instantiate(template: ast.Template, rule: Learned, name: str) -> ast.Invariant:
+    """The invariant that a rule stands for, without documentation.
+
+    `V = ?M` in `each` becomes `V = constant`, a test of a pattern, or nothing (any name); elsewhere the metavariable
+    becomes the constant, or a variable with such a test. A choice gives an alternative of `expect` for each value.
+    """
+    filling = dict(rule.filling)
+    each = [literal for one in template.each for literal in _settled(one, filling)]
+    loose = {m for literal in each for m in _metavariables(literal)} & _patterns(filling)
+    each += [
+        _test(ast.Variable(m), cast("Pattern", filling[m]))
+        for m in sorted(loose)
+        if filling[m] != Pattern(EVERY)
+    ]
+    each += [ast.Comparison(g.op, ast.Variable(g.variable), ast.Constant(g.value)) for g in rule.guard]
+    alternatives = [body for given in _choices(filling) for body in _filled(template.expect, given)]
+    return ast.Invariant(
+        id=name,
+        each=tuple(_filled(one, filling) for one in each),
+        expect=tuple(alternatives),
+        about=template.about,
+        message=fill_text(template.message or "", filling, braces=True),
+        annotations=_annotations(template),
+    )
+
+
+def fill_text(text: str, filling: Mapping[str, Filling], *, braces: bool = False) -> str:
+    """Text with `{?M}` replaced by what ?M was filled with; `braces` doubles braces of values."""
+
+    def replaced(match: re.Match[str]) -> str:
+        shown = show(filling[match[1]]) if match[1] in filling else match[0]
+        return shown.replace("{", "{{").replace("}", "}}") if braces else shown
+
+    return _FIELD.sub(replaced, text)
+
+
+def show(filling: Filling) -> str:
+    """A filling for people."""
+    if isinstance(filling, Pattern):
+        return filling.glob
+    if isinstance(filling, Choice):
+        return " or ".join(_word(value) for value in filling.values)
+    return _word(filling)
+
+
+def _word(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def helpers(rules: Iterable[ast.Rule], invariants: Iterable[ast.Invariant]) -> list[ast.Rule]:
+    """The rules for derived relations that invariants read, and those that these read."""
+    known = list(rules)
+    needed: set[str] = set()
+    todo = [relation for invariant in invariants for relation in _relations(invariant)]
+    while todo:
+        relation = todo.pop()
+        if relation not in needed:
+            needed.add(relation)
+            todo += [r for rule in known if rule.head.relation == relation for r in _relations(rule.body)]
+    return [replace(rule, comments=()) for rule in known if rule.head.relation in needed]
+
+
+# ------------------------------------------------------------------------------------------------ filling in
+
+
+def _settled(literal: ast.Literal, filling: Mapping[str, Filling]) -> Iterator[ast.Literal]:
+    """`V = ?M` for a pattern becomes a test of V, or nothing; other literals stay."""
+    match literal:
+        case ast.Comparison("=", ast.Variable() as variable, ast.MetaVariable(name)) | ast.Comparison(
+            "=", ast.MetaVariable(name), ast.Variable() as variable
+        ):
+            given = filling[name]
+            if not isinstance(given, Pattern):
+                yield literal
+            elif given.glob != EVERY:
+                yield _test(variable, given)
+        case _:
+            yield literal
+
+
+def _test(variable: ast.Variable, pattern: Pattern) -> ast.Test:
+    return ast.Test(ast.Apply("glob", (ast.Constant(pattern.glob), ast.Variable(variable.name))))
+
+
+def _patterns(filling: Mapping[str, Filling]) -> set[str]:
+    return {name for name, given in filling.items() if isinstance(given, Pattern)}
+
+
+def _choices(filling: Mapping[str, Filling]) -> Iterator[Mapping[str, Filling]]:
+    """Fillings without choices, one for each value."""
+    for name, given in filling.items():
+        if isinstance(given, Choice):
+            for value in given.values:
+                yield from _choices({**filling, name: value})
+            return
+    yield filling
+
+
+def _filled(node: _Node, filling: Mapping[str, Filling]) -> _Node:
+    """The tree with constants (or variables, for patterns) in place of metavariables, without comments."""
+
+    def constant(meta: ast.MetaVariable) -> object:
+        given = filling[meta.name]
+        return ast.Variable(meta.name) if isinstance(given, Pattern | Choice) else ast.Constant(given)
+
+    return cast("_Node", _mapped(node, constant))
+
+
+def _mapped(node: object, change: Callable[[ast.MetaVariable], object]) -> object:
+    if isinstance(node, ast.MetaVariable):
+        return change(node)
+    if isinstance(node, tuple):
+        return tuple(_mapped(part, change) for part in node)
+    if isinstance(node, ast.Span) or not is_dataclass(node) or isinstance(node, type):
+        return node
+    changed = {f.name: _mapped(getattr(node, f.name), change) for f in fields(node) if f.name != "comments"}
+    if "comments" in {f.name for f in fields(node)}:
+        changed["comments"] = ()
+    return replace(node, **changed)
+
+
+def _walk(node: object) -> Iterator[object]:
+    yield node
+    if isinstance(node, tuple):
+        for part in node:
+            yield from _walk(part)
+    elif is_dataclass(node) and not isinstance(node, type | ast.Span):
+        for f in fields(node):
+            yield from _walk(getattr(node, f.name))
+
+
+def _metavariables(node: object) -> set[str]:
+    return {part.name for part in _walk(node) if isinstance(part, ast.MetaVariable)}
+
+
+def _relations(node: object) -> list[str]:
+    return [part.relation for part in _walk(node) if isinstance(part, ast.Atom)]
+
+
+def _annotations(template: ast.Template) -> tuple[ast.Annotation, ...]:
+    words = [
+        word for a in template.annotations if a.name == "tags" for word in a.arguments if word not in HINTS
+    ]
+    return (ast.Annotation("warning"), ast.Annotation("tags", ("learned", *words)))
