@@ -3,6 +3,8 @@
 Spans do not take part in equality, so `parse(print(tree)) == tree` can be stated.
 """
 
+# ruff: noqa: RUF009  (`_span()` returns a field, as `field()` itself does)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -26,7 +28,7 @@ NOWHERE = Span("<built>", 0, 0, 1, 1)
 
 
 def _span() -> Span:
-    return field(default=NOWHERE, compare=False, repr=False)  # type: ignore[no-any-return]
+    return field(default=NOWHERE, compare=False, repr=False)
 
 
 # ------------------------------------------------------------------------------------------------ terms

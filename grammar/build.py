@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from lark import Token, Transformer_NonRecursive
-
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
 from tcrules.grammar.words import (
@@ -81,7 +80,9 @@ class Builder(Transformer_NonRecursive[Token, object]):
         first, last = self.at(present[0]), self.at(present[-1])
         return replace(first, end=last.end)
 
-    def fault(self, code: str, span: ast.Span, message: str, label: str = "", help: str | None = None) -> None:
+    def fault(
+        self, code: str, span: ast.Span, message: str, label: str = "", help: str | None = None
+    ) -> None:
         """Report an error at `span`; the statement is then not used."""
         self.diagnostics.append(Diagnostic(code, "error", message, (Label(span, label),), (), help))
 
@@ -92,7 +93,7 @@ class Builder(Transformer_NonRecursive[Token, object]):
         text = children[0].lstrip("0") or "0"
         # int() refuses, and is slow for, thousands of digits
         value = int(text) if len(text) <= 20 else INT_MAX + 2
-        negated = self.source.text[: span.start][-200:].rstrip().endswith("-")
+        negated = self.source.text[max(span.start - 200, 0) : span.start].rstrip().endswith("-")
         if value > INT_MAX + negated:
             help = "write a float, or a smaller number"
             self.fault("TCR113", span, "integer out of range", "integers have 64 bits", help)
@@ -105,7 +106,9 @@ class Builder(Transformer_NonRecursive[Token, object]):
             return ast.Constant(math.nan, span)
         value = float(children[0])
         if math.isinf(value) and children[0] != "inf":
-            self.fault("TCR113", span, "float out of range", "larger than 1.8e308", "write `inf` for infinity")
+            self.fault(
+                "TCR113", span, "float out of range", "larger than 1.8e308", "write `inf` for infinity"
+            )
         return ast.Constant(value, span)
 
     def string(self, children: list[Token]) -> ast.Constant:
@@ -118,7 +121,11 @@ class Builder(Transformer_NonRecursive[Token, object]):
         if raw is not None:
             place = self.source.span(span.start + raw.start(), span.start + raw.end())
             code = f"{ord(raw.group()):x}"
-            help = f"write it as `\\u{{{code}}}`" if not 0xD800 <= ord(raw.group()) < 0xE000 else "is this UTF-8?"
+            help = (
+                f"write it as `\\u{{{code}}}`"
+                if not 0xD800 <= ord(raw.group()) < 0xE000
+                else "is this UTF-8?"
+            )
             self.fault("TCR105", place, f"a string contains the raw character U+{code.upper():0>4}", "", help)
         try:
             return unquote(token)
@@ -210,7 +217,9 @@ class Builder(Transformer_NonRecursive[Token, object]):
             why = "takes no value" if kind == "count" else "needs the value to aggregate"
             self.fault("TCR115", span, f"`{kind}` {why}", "", f"write `{shape}`")
         elif given is not None and given.name is not None:
-            self.fault("TCR114", given.span, f"the value of `{kind}` has no name", "", f"write `{kind}(V) {{ … }}`")
+            self.fault(
+                "TCR114", given.span, f"the value of `{kind}` has no name", "", f"write `{kind}(V) {{ … }}`"
+            )
         value = given.value if given is not None else None
         return ast.Aggregate(kind, value, body.literals, self.over(children))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from lark import Token
-
 from tcrules.grammar import ast
 from tcrules.grammar.build import Body, Builder, Call, Section
 
@@ -110,7 +109,9 @@ class StatementBuilder(Builder):
                 self.fault("TCR118", section.span, message, "", "its sections are " + ", ".join(allowed))
             elif name in found:
                 join = "`or`" if name == "expect" else "commas"
-                self.fault("TCR111", section.span, f"`{name}` is given twice", "", f"join the two with {join}")
+                self.fault(
+                    "TCR111", section.span, f"`{name}` is given twice", "", f"join the two with {join}"
+                )
             found.setdefault(name, section)
         return found
 
@@ -128,7 +129,9 @@ class StatementBuilder(Builder):
             never = ast.Test(ast.Constant(False))
             return cast("tuple[tuple[ast.Literal, ...]]", forbid.content)[0], ((never,),)
         if each is None:
-            self.fault("TCR110", place, f"this {block} has no `each`", "", "say what it is about: `each a(x: X), …`")
+            self.fault(
+                "TCR110", place, f"this {block} has no `each`", "", "say what it is about: `each a(x: X), …`"
+            )
         if expect is None:
             help = "say what must hold: `expect b(x: X)`; for what must never happen write `forbid a(x: X)`"
             self.fault("TCR110", place, f"this {block} has no `expect`", "", help)

@@ -109,12 +109,8 @@ def _ended_on_line(hosts: Sequence[Host], starts: list[int], comment: Comment, s
     return best
 
 
-def _following(
-    hosts: Sequence[Host], starts: list[int], comment: Comment, outer: Host | None
-) -> Host | None:
+def _following(hosts: Sequence[Host], starts: list[int], comment: Comment, outer: Host | None) -> Host | None:
     index = bisect_left(starts, comment.end)
     if index == len(hosts) or (outer is not None and hosts[index].span.start >= outer.span.end):
         return None
     return hosts[index]
-
-

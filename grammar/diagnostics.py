@@ -111,5 +111,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     >>> did_you_mean("x", ["optimizer_step"]) is None
     True
     """
+    if len(word) > 100:  # comparing is quadratic
+        return None
     close = difflib.get_close_matches(word, sorted(candidates), n=1, cutoff=0.6)
     return close[0] if close else None

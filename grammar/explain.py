@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lark import UnexpectedCharacters, UnexpectedToken
-
 from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
 from tcrules.grammar.explain_words import CONFUSABLE, HABITS, expected_text
 from tcrules.grammar.scan import TOKEN
@@ -18,7 +17,6 @@ from tcrules.grammar.words import SECTION_WORDS, TEST_WORDS
 
 if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
-
     from tcrules.grammar.ast import Span
     from tcrules.grammar.scan import Chunk, Source
 
@@ -78,7 +76,7 @@ def _locate(fault: UnexpectedInput, chunk: Chunk, source: Source) -> _Place:
         if fault.token.type != "$END":
             start = chunk.start + (fault.token.start_pos or 0)
     elif isinstance(fault, UnexpectedCharacters):
-        start = chunk.start + fault.pos_in_stream
+        start = chunk.start + (fault.pos_in_stream or 0)
     last, last_start, before, text = "", chunk.start, "", ""
     for match in TOKEN.finditer(source.text, chunk.start, chunk.end):
         if match.lastgroup in ("space", "comment"):
@@ -155,12 +153,16 @@ def _comma_before_section(place: _Place) -> Diagnostic | None:
 
 
 def _lower_case(place: _Place) -> Diagnostic | None:
-    word = place.last
-    if not (_NAME.fullmatch(word) and place.expected and place.expected <= _AFTER_NAME):
+    word = _short(place.last)
+    if not (_NAME.fullmatch(place.last) and place.expected and place.expected <= _AFTER_NAME):
         return None
     if "LPAR" not in place.expected:
         return None
-    if place.text and _VARIABLE.fullmatch(place.text[:1]) and place.start == place.last_start + len(word):
+    if (
+        place.text
+        and _VARIABLE.fullmatch(place.text[:1])
+        and place.start == place.last_start + len(place.last)
+    ):
         return None  # camelCase: a malformed name
     help = f'a variable starts with a capital letter: `{word.capitalize()}`; a text is quoted: `"{word}"`'
     return _error(
@@ -186,8 +188,8 @@ def _capital_name(place: _Place) -> Diagnostic | None:
     kind = "a column" if place.text == ":" else "a relation or function"
     lower = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", place.last).lower()
     label = "a capital letter starts a variable"
-    message = f"`{place.last}` cannot be the name of {kind}"
-    return _error("TCR119", message, place.last_span(), label, f"names are lower-case: `{lower}`")
+    message = f"`{_short(place.last)}` cannot be the name of {kind}"
+    return _error("TCR119", message, place.last_span(), label, f"names are lower-case: `{_short(lower)}`")
 
 
 def _section_word(place: _Place) -> Diagnostic | None:
@@ -205,7 +207,7 @@ def _section_word(place: _Place) -> Diagnostic | None:
 
 
 def _missing_comma(place: _Place) -> Diagnostic | None:
-    if "COMMA" not in place.expected or place.is_character and not place.text:
+    if "COMMA" not in place.expected or (place.is_character and not place.text):
         return None
     if not (_STARTS_ITEM.match(place.text) and _ENDS_ITEM.search(place.last)):
         return None

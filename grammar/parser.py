@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, cast
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError
 from tcrules.grammar.scan import MAX_ERRORS, MAX_SIZE, Chunk, Source, scan
+from tcrules.grammar.words import INT_MAX
 
 if TYPE_CHECKING:
     from lark import Lark
-
-    from tcrules.grammar.scan import Scan
+    from tcrules.grammar.build import Body
+    from tcrules.grammar.scan import Comment, Scan
 
 MAX_DEPTH = 100
 """Levels of nodes in one statement: what recursion over a tree can bear everywhere."""
@@ -62,24 +63,17 @@ def parse_tests(text: str, name: str) -> ast.TestFile:
 
 def parse_literals(text: str, name: str) -> tuple[ast.Literal, ...]:
     """Parse the body of a query, such as `lr(step: S, value: V), V > 10.0`; raises `TcrError`."""
-    file = _File(Source(text, name), ("query",))
-    faults = file.unusable()
-    if not faults:
-        scanned = scan(file.source)
-        faults = [item for item in scanned.diagnostics if item.severity == "error"]
-        if not faults:
-            body = file.statement(Chunk("query", 1 if text.startswith("\ufeff") else 0, len(text)))
-            faults = file.diagnostics
-    if faults or body is None:
-        raise TcrError(faults, {name: text})
-    from tcrules.grammar.build import Body
     from tcrules.grammar.comments import attach, place
 
-    literals = cast("Body", body).literals
-    after = place((), file.literals, scanned.comments, file.source)
+    file = _File(Source(text, name), ("query",))
+    faults, comments, body = file.query()
+    if faults or body is None:
+        raise TcrError(faults, {name: text})
+    after = place((), file.literals, comments, file.source)
     if after:
-        attach(literals[-1], (*literals[-1].comments, *after))
-    return literals
+        last = body.literals[-1]
+        attach(last, (*last.comments, *after))
+    return body.literals
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +141,6 @@ class _File:
     def statement(self, chunk: Chunk) -> object | None:
         """Parse one statement; None where it has an error."""
         from lark.exceptions import UnexpectedInput
-
         from tcrules.grammar.build_statements import StatementBuilder
         from tcrules.grammar.explain import explain
 
@@ -166,6 +159,19 @@ class _File:
         self.diagnostics += builder.diagnostics or _too_much(statement, chunk, self.source)
         self.literals += builder.hosts
         return statement
+
+    def query(self) -> tuple[list[Diagnostic], list[Comment], Body | None]:
+        """Parse the whole file as a query."""
+        faults = self.unusable()
+        if faults:
+            return faults, [], None
+        scanned = scan(self.source)
+        faults = [item for item in scanned.diagnostics if item.severity == "error"]
+        if faults:
+            return faults, [], None
+        start = 1 if self.source.text.startswith("\ufeff") else 0
+        body = self.statement(Chunk("query", start, len(self.source.text)))
+        return self.diagnostics, scanned.comments, cast("Body | None", body)
 
     def misplaced(self, chunk: Chunk) -> Diagnostic:
         """The fault of a statement in the wrong kind of file."""
@@ -195,7 +201,10 @@ def _lark() -> Lark:
 
 
 def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnostic]:
-    """Faults of a tree that is deeper than recursion can follow. Operator chains nest without brackets."""
+    """Faults of a tree that only the whole shows: depth, and the one integer that fits only below a minus.
+
+    Operator chains nest without brackets, so the depth must be counted here, and without recursion.
+    """
     pending: list[tuple[object, int]] = [(statement, 0)]
     while pending:
         node, depth = pending.pop()
@@ -206,9 +215,12 @@ def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnosti
             return [Diagnostic("TCR116", "error", message, (label,), (), help)]
         if isinstance(node, tuple):
             pending += [(item, depth) for item in node]
+        elif isinstance(node, ast.Constant):
+            if not isinstance(node.value, str | float) and node.value > INT_MAX:
+                label = Label(node.span, "integers have 64 bits")
+                return [Diagnostic("TCR113", "error", "integer out of range", (label,))]
         elif dataclasses.is_dataclass(node) and not isinstance(node, ast.Span):
-            names = type(node).__slots__  # type: ignore[attr-defined]
-            pending += [(getattr(node, name), depth + 1) for name in names]
+            pending += [(getattr(node, item.name), depth + 1) for item in dataclasses.fields(node)]
     return []
 
 

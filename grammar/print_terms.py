@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast
-from tcrules.grammar.layout import HARD, LINE, Align, Doc, Group, Nest, join, layout
+from tcrules.grammar.layout import HARD, LINE, Align, Doc, Group, Nest, fill, join, layout
 from tcrules.grammar.words import BOOLEAN_FUNCTIONS, quote
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def _is_call(literal: ast.Literal) -> bool:
     return isinstance(literal, ast.Atom)
 
 
-def _braces(before: str, body: Sequence[ast.Literal]) -> Doc:
-    return Align(Group((f"{before} {{", Nest(4, (LINE, literals_doc(body))), LINE, "}")))
+def _braces(before: Doc, body: Sequence[ast.Literal]) -> Doc:
+    return Align(Group((before, " {", Nest(4, (LINE, literals_doc(body))), LINE, "}")))
 
 
 def _argument(argument: ast.Argument) -> Doc:
@@ -84,7 +84,7 @@ def _argument(argument: ast.Argument) -> Doc:
 
 
 def _call(name: str, arguments: list[Doc]) -> Doc:
-    return Group((f"{name}(", Align(join((",", LINE), arguments)), ")"))
+    return Group((f"{name}(", Align(fill(arguments)), ")"))
 
 
 # --------------------------------------------------------------------------------------------- expressions
@@ -147,5 +147,4 @@ def _primary(expression: ast.Expression) -> Doc:
     assert isinstance(expression, ast.Aggregate)
     if expression.value is None:
         return _braces(expression.kind, expression.body)
-    value = layout(expression_doc(expression.value), _FLAT)
-    return _braces(f"{expression.kind}({value})", expression.body)
+    return _braces((f"{expression.kind}(", expression_doc(expression.value), ")"), expression.body)

@@ -182,7 +182,9 @@ def _annotation_argument(value: ast.Value) -> str:
 def _test(case: ast.TestCase) -> Doc:
     parts: list[Doc] = []
     if case.facts:
-        parts.append(_braced("facts {", [commented(fact, (literal_doc(fact, bare=True), ".")) for fact in case.facts]))
+        parts.append(
+            _braced("facts {", [commented(fact, (literal_doc(fact, bare=True), ".")) for fact in case.facts])
+        )
     if case.unrecorded:
         names: list[Doc] = list(case.unrecorded)
         parts.append(("unrecorded ", Align(Group(join((",", LINE), names)))))

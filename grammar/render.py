@@ -15,6 +15,7 @@ _COLORS = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "blue": "\x1b[1;34m",
 _RESET = "\x1b[0m"
 _TAB = "    "
 _WIDEST = 160
+_LONGEST = 4000
 
 
 def render(diagnostics: Iterable[Diagnostic], sources: Mapping[str, str], color: bool = False) -> str:
@@ -67,9 +68,14 @@ class _Writer:
             arrow = "-->" if position == 0 else ":::"
             out += self.file(group, item.labels[0], item.severity, gutter, arrow)
         edge = " " * gutter
-        for kind, text in [*(("note", note) for note in item.notes), *((("help", item.help),) if item.help else ())]:
+        for kind, text in [
+            *(("note", note) for note in item.notes),
+            *((("help", item.help),) if item.help else ()),
+        ]:
             first, *rest = text.split("\n")
-            out.append(f"{edge} {self.paint('=', 'blue')} {self.paint(f'{kind}:', 'bold')} {printable(first)}")
+            out.append(
+                f"{edge} {self.paint('=', 'blue')} {self.paint(f'{kind}:', 'bold')} {printable(first)}"
+            )
             out += [f"{edge}         {printable(line)}" for line in rest]
         return "\n".join(out) + "\n"
 
@@ -130,8 +136,9 @@ def _underline(line: str, span: Span, mark: str) -> tuple[str, str]:
 
 
 def printable(text: str) -> str:
-    """`text` with tabs as blanks and what a terminal might obey as `�`; hostile names and sources are quoted."""
-    return "".join(_shown(character) for character in text)
+    """`text` with tabs as blanks and what a terminal might obey as `�`; hostile text is cut."""
+    cut = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+    return "".join(_shown(character) for character in cut)
 
 
 def _shown(character: str) -> str:

@@ -50,10 +50,8 @@ _ENDS_CHAIN = frozenset({",", ".", "(", "{", "}"})
 _PAIR = {")": "(", "}": "{"}
 _CLOSER = {"(": ")", "{": "}"}
 _UNFINISHED = frozenset({":", "=", "<:", "<", ",", "-", ":-", "."})
-# `X // 2, …`: a division that became a comment. After `)` only a number counts, words are mostly meant.
-_LOST_DIVISION = re.compile(
-    r"([A-Za-z0-9_]\s*//\s*([0-9]|[A-Z][A-Za-z0-9_]*\s*([,.)}]|\Z)|\$[a-z])|\)\s*//\s*[0-9.]+\s*([,.)}]|\Z))"
-)
+# `X // 2, …`: what follows a division that became a comment.
+_LOST_DIVISOR = re.compile(r"//\s*([0-9][0-9.e]*|[A-Z][A-Za-z0-9_]*|\$[a-z][a-z0-9_]*)\s*([-+*%,.)}]|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +208,9 @@ class _Scanner:
         line_start = self.text.rfind("\n", 0, match.start()) + 1
         before = self.text[line_start : match.start()] if match.start() - line_start < 500 else "code"
         trailing = bool(before.strip(" \t\r\f\ufeff"))
-        if trailing and _LOST_DIVISION.match((before.rstrip()[-1:] + text)[:200]):
+        # After `)` a comment is more likely than a division
+        is_operand = self.previous[:1].isdigit() or self.previous[:1].isupper()
+        if trailing and is_operand and _LOST_DIVISOR.match(text[:200]):
             self._division(match)
         # A mark after code cannot be documentation of what follows; it stays a comment.
         self.comments.append(

@@ -1,0 +1,44 @@
+"""A rule file with every construct."""
+
+from __future__ import annotations
+
+import pytest
+
+SAMPLE = """// A file with every construct.
+import "prelude.tcr"
+
+/// who runs it
+type user <: string
+relation teacher(module: module, decay: float)
+param max_repeats: int = 2 // used below
+
+inside(X, Y) :- parent(X, Y).
+inside(X, Z) :- inside(X, Y), parent(Y, Z).
+parent(1, 2).
+
+/// doc
+invariant optimizer-updates-params @error @tags(optimizer, core) {
+    each    optimizer_step(call: C, optimizer: O, step: S), not skipped(call: C),
+            update(call: C, param: P, before: B, after: A, lr: LR), LR > 0.0,
+            not { other(call: D, at: T), T > B }, // negated conjunction
+            N = count { call(call: X, parent: C) }, N >= 1 + $max_repeats//2,
+            glob("*.weight", P)
+    expect  changed(param: P, during: C)
+       or   frozen(param: P)
+    about   P, O
+    message "step {S}: {P} has a gradient, but {O} left it unchanged (rate {LR:.3g})"
+}
+invariant x @warning { forbid a(x: X), b(x: -X) message "..." }
+template nested-call(?A: api, ?B: api) @tags(nesting) {
+    each    call(call: C, api: ?A, training: T)
+    guard   T
+    expect  call(api: ?B, parent: C)
+    message "..."
+}
+// the end
+"""
+
+
+@pytest.fixture
+def sample() -> str:
+    return SAMPLE
