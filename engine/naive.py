@@ -77,9 +77,11 @@ def extend(literal: ir.Literal, source: FactSource, so_far: Solution) -> Iterato
 
 
 def _bound(variable: ir.Var, value: Value | None, so_far: Solution) -> Iterator[Solution]:
+    """A proof starts with the variables of a head bound, so the variable may have a value already."""
     if value is not None:
         value = normalise(value, variable.type.base)
-        yield Solution({**so_far.binding, variable.name: value}, so_far.facts)
+        if equal(so_far.binding.get(variable.name, value), value):
+            yield Solution({**so_far.binding, variable.name: value}, so_far.facts)
 
 
 def match(

@@ -33,7 +33,9 @@ def show_expression(expression: ir.Expr, binding: Mapping[str, Value] = _NOTHING
     if isinstance(expression, ir.Const):
         return show_value(expression.value)
     if isinstance(expression, ir.Var):
-        return show_value(binding[expression.name]) if expression.name in binding else expression.name
+        if expression.name in binding:
+            return show_value(binding[expression.name])
+        return expression.name.split("#")[0] or expression.name  # scopes tell `X#1` from `X` in the text, too
     arguments = [show_expression(argument, binding) for argument in expression.arguments]
     if expression.name in _INFIX:
         return f"({arguments[0]} {expression.name} {arguments[1]})"

@@ -1,0 +1,198 @@
+"""Why a conjunction does not hold: the best partial match, what it lacks, and facts that come near."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, islice
+from typing import TYPE_CHECKING
+
+from tcrules.engine import ir
+from tcrules.engine.naive import Solution, exists, extend, solve
+from tcrules.engine.show import show_literal
+from tcrules.engine.values import equal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcrules.engine.facts import FactSource, Stored
+    from tcrules.engine.ir import Value
+
+#: Partial matches that are tried, facts that are compared for nearness, near facts that are told.
+MOST_MATCHES = 20_000
+MOST_COMPARED = 2_000
+MOST_NEAR = 3
+#: Derived relations are followed this deep.
+DEPTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A fact of the missing relation; `differences` are (column, wanted, found)."""
+
+    predicate: ir.Predicate
+    fact: Stored
+    differences: tuple[tuple[str, Value, Value], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """The furthest that a body came.
+
+    The first `matched` of its `total` literals hold under `binding`, with `facts`; `missing` does not, `text` is that
+    literal with values filled in. `near` are facts that almost satisfy a missing atom, or facts that a missing
+    negation forbids. `rules` says for a missing derived atom why each of its rules does not derive it.
+    """
+
+    matched: int
+    total: int
+    binding: tuple[tuple[str, Value], ...]
+    facts: tuple[tuple[ir.Atom, Stored], ...]
+    missing: ir.Literal
+    text: str
+    near: tuple[Near, ...]
+    rules: tuple[tuple[ir.Rule, WhyNot], ...] = ()
+
+
+def why_not(
+    body: ir.Body,
+    source: FactSource,
+    binding: Mapping[str, Value],
+    program: ir.Program | None = None,
+    depth: int = DEPTH,
+) -> WhyNot | None:
+    """Why no extension of `binding` satisfies the body; None if one does.
+
+    With `program` a missing derived atom is followed into its rules, `depth` levels deep.
+    """
+    best = _furthest(body, source, binding)
+    if best is None:
+        return None
+    matched, solution = best
+    literal = body[matched]
+    near: tuple[Near, ...] = ()
+    rules: tuple[tuple[ir.Rule, WhyNot], ...] = ()
+    if isinstance(literal, ir.Atom):
+        near = _near(literal, source, solution.binding)
+        if program is not None and depth > 0 and not literal.predicate.observed:
+            rules = why_not_atom(literal, source, solution.binding, program, depth - 1)
+    elif isinstance(literal, ir.Not):
+        found = next(solve(literal.body, source, solution.binding))
+        near = tuple(Near(atom.predicate, stored, ()) for atom, stored in found.facts[:MOST_NEAR])
+    text = show_literal(literal, solution.binding) + _where(literal, body[:matched], solution.binding)
+    values = tuple(solution.binding.items())
+    return WhyNot(matched, len(body), values, solution.facts, literal, text, near, rules)
+
+
+def why_not_atom(
+    atom: ir.Atom,
+    source: FactSource,
+    binding: Mapping[str, Value],
+    program: ir.Program,
+    depth: int = DEPTH,
+) -> tuple[tuple[ir.Rule, WhyNot], ...]:
+    """For each rule of a derived relation, why it derives no fact that the atom matches."""
+    found = []
+    for stratum in program.strata:
+        for rule in stratum.rules:
+            if rule.head.predicate.name != atom.predicate.name:
+                continue
+            start = _head_binding(rule.head, atom, binding)
+            if start is not None:
+                reason = why_not(rule.body, source, start, program, depth)
+                if reason is not None:
+                    found.append((rule, reason))
+    return tuple(found)
+
+
+def _head_binding(head: ir.Atom, atom: ir.Atom, binding: Mapping[str, Value]) -> dict[str, Value] | None:
+    """Values of the head's variables for which it is the wanted fact; None where a constant differs."""
+    values: dict[str, Value] = {}
+    for term, wanted in zip(head.arguments, atom.arguments, strict=True):
+        value = wanted.value if isinstance(wanted, ir.Const) else None
+        if isinstance(wanted, ir.Var):
+            value = binding.get(wanted.name)
+        if value is None:
+            continue
+        if isinstance(term, ir.Const) and not equal(term.value, value):
+            return None
+        if isinstance(term, ir.Var) and not equal(values.setdefault(term.name, value), value):
+            return None
+    return values
+
+
+def _furthest(body: ir.Body, source: FactSource, binding: Mapping[str, Value]) -> tuple[int, Solution] | None:
+    """How many literals hold at most, in their order, and the first way to satisfy so many; None: all hold."""
+    if exists(body, source, binding):
+        return None
+    best = (0, Solution(dict(binding), ()))
+    waiting = [iter([best[1]])]
+    tried = 0
+    while waiting and tried < MOST_MATCHES:
+        solution = next(waiting[-1], None)
+        if solution is None:
+            waiting.pop()
+            continue
+        tried += 1
+        depth = len(waiting) - 1
+        if depth > best[0]:
+            best = (depth, solution)
+        waiting.append(iter(extend(body[depth], source, solution)))
+    return best
+
+
+def _where(literal: ir.Literal, before: ir.Body, binding: Mapping[str, Value]) -> str:
+    """What computed values in a comparison stand for."""
+    if not isinstance(literal, ir.Compare):
+        return ""
+    names = {term.name for term in (literal.left, literal.right) if isinstance(term, ir.Var)}
+    said = []
+    for other in before:
+        if isinstance(other, ir.Group) and other.result.name in names:
+            said.append(show_literal(other, binding))
+        elif isinstance(other, ir.Bind) and other.variable.name in names:
+            if isinstance(other.value, ir.Var):
+                return _where(ir.Compare("=", other.value, literal.right), before, binding)
+            said.append(show_literal(other, binding))
+    return f" where {', '.join(said)}" if said else ""
+
+
+# ------------------------------------------------------------------------------------------------ near facts
+
+
+def _near(atom: ir.Atom, source: FactSource, binding: Mapping[str, Value]) -> tuple[Near, ...]:
+    """Facts that differ from the atom in as few columns as possible, nearest numbers first."""
+    wanted: dict[int, Value] = {}
+    for at, term in enumerate(atom.arguments):
+        if isinstance(term, ir.Const):
+            wanted[at] = term.value
+        elif isinstance(term, ir.Var) and term.name in binding:
+            wanted[at] = binding[term.name]
+    for count in range(1, len(wanted) + 1):
+        found: dict[tuple[Value, ...], Near] = {}
+        for dropped in combinations(wanted, count):
+            kept = {at: value for at, value in wanted.items() if at not in dropped}
+            for stored in islice(source.lookup(atom.predicate, kept), MOST_COMPARED):
+                found.setdefault(stored.values, _differing(atom.predicate, stored, wanted))
+        if found:
+            return tuple(sorted(found.values(), key=_distance)[:MOST_NEAR])
+    return ()
+
+
+def _differing(predicate: ir.Predicate, stored: Stored, wanted: Mapping[int, Value]) -> Near:
+    differences = tuple(
+        (predicate.columns[at].name, value, stored.values[at])
+        for at, value in wanted.items()
+        if not equal(value, stored.values[at])
+    )
+    return Near(predicate, stored, differences)
+
+
+def _distance(near: Near) -> tuple[int, float]:
+    """Fewest differences first, then the nearest numbers; differing text is further than any number."""
+    total = 0.0
+    for _, wanted, found in near.differences:
+        if isinstance(wanted, str) or isinstance(found, str) or wanted != wanted or found != found:
+            total += 1e300
+        else:
+            total += abs(float(wanted) - float(found))
+    return (len(near.differences), total)
