@@ -31,8 +31,8 @@ def launch(
 ) -> int:
     """Run a command under the recorder and return its exit code; 128 + n if signal n ended it.
 
-    Standard streams are inherited; SIGINT, SIGTERM and SIGHUP reach the command. Whatever happens to the command,
-    `run` afterwards holds what it did until then.
+    Standard streams are inherited; SIGINT, SIGTERM and SIGHUP reach the command. Whatever happens to the
+    command, `run` afterwards holds what it did until then.
 
     Args:
         command: program and arguments, as typed.
@@ -41,7 +41,8 @@ def launch(
         options: settings for the session, JSON values; `limit_bytes` bounds the disk use per process.
 
     Raises:
-        RunError: the command is empty, does not exist or cannot be executed; `run` exists or cannot be created.
+        RunError: the command is empty, does not exist or cannot be executed; `run` exists or cannot be
+        created.
     """
     if not command:
         raise RunError("there is no command to record", "tcrules record -o RUN -- python train.py")
@@ -120,7 +121,7 @@ def _in_foreground() -> bool:
 
 
 def _finish(run: Path, manifest: Manifest, code: int) -> None:
-    """Note how the command ended and convert what it recorded; a fault here must not hide the command's exit code."""
+    """Note how the command ended and convert what it recorded; a fault must not hide the exit code."""
     status = "finished" if code == 0 else "killed" if code > 128 else "failed"
     try:
         write_manifest(run, manifest.with_(status=status, exit_code=code, ended=time.time()))

@@ -1,14 +1,18 @@
 """What time it is in a training run: an event counter and the number of the training step.
 
-A step is a round in which every active optimizer stepped once. The loop is never asked: the rule must give the same
-numbers for plain loops, accumulation, closures, scalers and several optimizers (see the table in README.md).
+A step is a round in which every active optimizer stepped once. The loop is never asked: the rule must give
+the same numbers for plain loops, accumulation, closures, scalers and several optimizers (see the table in
+README.md).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: An optimizer that did not step in this many finished rounds is no longer waited for.
 ACTIVE_ROUNDS = 2
@@ -21,14 +25,15 @@ PATIENCE = 64
 class Clock:
     """Event times and step numbers of one process.
 
-    Events between the end of a round and the start of the next (evaluation, scheduler, logging) carry the number of
-    the finished round. The next step starts with the first outermost gradient forward, or clearing of gradients, or
-    step of an optimizer that stepped in this round already.
+    Events between the end of a round and the start of the next (evaluation, scheduler, logging) carry the
+    number of the finished round. The next step starts with the first outermost gradient forward, or clearing
+    of gradients, or step of an optimizer that stepped in this round already.
 
     Attributes:
         tick: returns the next event time, from 1; about 30 ns, safe in any thread.
         step: number of the current step, from 0.
-        on_step: called with (step, begin, end) when a finished step is over, that is when the next one starts.
+        on_step: called with (step, begin, end) when a finished step is over, that is when the next one
+        starts.
     """
 
     def __init__(self) -> None:
@@ -75,8 +80,9 @@ class Clock:
             self._round[name] = self._round.get(name, 0) + 1
             self._last[name] = self._rounds
             if self._done:
-                return  # a second optimizer for the same gradients, seen for the first time: it joins the round
-            # A newcomer that opens a round ends it: rounds then end where the loop's iteration ends (GAN: D, G, [D G]).
+                return  # a second optimizer for the same gradients, it joins the round
+            # A newcomer that opens a round ends it: rounds then end where the loop's iteration ends (GAN: D,
+            # G, [D G]).
             if (newcomer and alone) or self._round[name] >= MAX_STEPS_IN_ROUND or not self._waiting():
                 self._complete()
 
@@ -107,7 +113,7 @@ class Clock:
                 self._done = False
 
     def after_fork(self) -> None:
-        """Replace the lock, which a thread of the parent may have held; a child reports no step of its parent."""
+        """Replace the lock, which another thread may have held; a child reports no step of its parent."""
         self._lock = threading.RLock()
         self._done = False
 

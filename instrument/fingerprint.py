@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument import session as sessions
 
 try:
@@ -13,8 +12,10 @@ try:
 except ImportError:  # the traced interpreter may not have it; 12 times slower
     from hashlib import blake2b
 
-    def _hash(data: Any, seed: int = 0) -> int:
-        return int.from_bytes(blake2b(data, digest_size=8, salt=seed.to_bytes(8, "little")).digest(), "little")
+    def _hash(data: Any, seed: int = 0) -> int:  # type: ignore[misc]
+        return int.from_bytes(
+            blake2b(data, digest_size=8, salt=seed.to_bytes(8, "little")).digest(), "little"
+        )
 
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def fingerprint(tensor: torch.Tensor) -> int | None:
     """Return the fingerprint of a tensor's value as a signed 64-bit integer, None if it has none.
 
     Args:
-        tensor: any dtype and shape. None for sparse, quantised, meta and fake tensors and those of a device (then a
-            gap is recorded once). A DTensor counts by its local shard. -0.0 and 0.0, and NaNs with different bits,
-            differ.
+        tensor: any dtype and shape. None for sparse, quantised, meta and fake tensors and those of a device
+            (then a gap is recorded once). A DTensor counts by its local shard. -0.0 and 0.0, and NaNs with
+            different bits, differ.
 
-    No random state is used and nothing is recorded by autograd. Cost: about 1.5 µs plus 0.1 ms per MB; a tensor
-    that is not contiguous is copied first.
+    No random state is used and nothing is recorded by autograd. Cost: about 1.5 µs plus 0.1 ms per MB; a
+    tensor that is not contiguous is copied first.
     """
     local = getattr(tensor, "_local_tensor", None)
     if local is not None:

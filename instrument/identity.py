@@ -14,8 +14,9 @@ V = TypeVar("V")
 class IdentityMap(Generic[V]):
     """Values by object identity.
 
-    `weakref.WeakKeyDictionary` compares keys with `==`, which for tensors is an elementwise operation. An id alone
-    may be given to a new object; an entry therefore counts only while its weak reference still yields the object.
+    `weakref.WeakKeyDictionary` compares keys with `==`, which for tensors is an elementwise operation. An id
+    alone may be given to a new object; an entry therefore counts only while its weak reference still yields
+    the object.
 
     Args:
         on_gone: called with the value when its object was freed.

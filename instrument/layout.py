@@ -1,7 +1,8 @@
 """The layout of a row on disk, shared by the writer (`sink`) and the reader (`segments`).
 
-A row is the relation's columns without `rank`, little-endian and unpadded, followed by one marker byte. `struct`
-clears the row before it fills it and writes the marker last, so a row whose marker is not `MARK` was torn by a kill.
+A row is the relation's columns without `rank`, little-endian and unpadded, followed by one marker byte.
+`struct` clears the row before it fills it and writes the marker last, so a row whose marker is not `MARK` was
+torn by a kill.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ CODES = {"int": "q", "float": "d", "bool": "?", "string": "I"}
 NUMPY_CODES = {"int": "<i8", "float": "<f8", "bool": "u1", "string": "<u4"}
 #: Files of a segment that are not rows.
 META, STRINGS, NAMES, USER = "meta.json", "strings.bin", "names.bin", "user.bin"
-#: First character of a placeholder in the intern table; `names.bin` maps the rest of the text to the final name.
+#: First character of a placeholder in the intern table; `names.bin` maps the rest of the text to the final
+#: name.
 HANDLE = "\x01"
 
 

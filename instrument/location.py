@@ -8,7 +8,7 @@ import sysconfig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import CodeType
+    from types import CodeType, FrameType
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 MAX_CACHED = 20_000
@@ -17,8 +17,8 @@ MAX_CACHED = 20_000
 class Locator:
     """Finds the innermost frame outside torch, this project and the standard library.
 
-    Libraries that train on the user's behalf (Lightning, Transformers) count as user code: theirs is the line that
-    made the call.
+    Libraries that train on the user's behalf (Lightning, Transformers) count as user code: theirs is the line
+    that made the call.
     """
 
     def __init__(self) -> None:
@@ -32,8 +32,8 @@ class Locator:
         self._user: dict[CodeType, str] = {}
 
     def find(self, depth: int = 1) -> tuple[str, int, str] | None:
-        """Return (absolute file, 1-based line, function), None without such a frame; about 0.1 µs per frame."""
-        frame = sys._getframe(depth)
+        """Return (absolute file, 1-based line, function), None without one; about 0.1 µs per frame."""
+        frame: FrameType | None = sys._getframe(depth)
         known = self._user
         while frame is not None:
             code = frame.f_code
@@ -42,7 +42,7 @@ class Locator:
                 file = self._classify(code)
             if file:
                 return file, frame.f_lineno, code.co_qualname
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return None
 
     def _classify(self, code: CodeType) -> str:

@@ -26,7 +26,7 @@ RECORD = "tcrules record -o {} -- python train.py"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The content of `run.json`. Times are seconds since 1970, 0 = not yet; `pid` is the recorder's process."""
+    """The content of `run.json`. Times are seconds since 1970, 0 = not yet; `pid` is the recorder's."""
 
     command: str
     schema: int = SCHEMA_VERSION
@@ -81,7 +81,9 @@ def _clear(run: Path, overwrite: bool) -> None:
     if not (run / MANIFEST).is_file():
         raise RunError(f"'{run}' is not empty and no run folder", "choose an empty or new folder with -o")
     if not overwrite:
-        raise RunError(f"the run '{run}' exists", "choose another folder with -o, or replace it with --overwrite")
+        raise RunError(
+            f"the run '{run}' exists", "choose another folder with -o, or replace it with --overwrite"
+        )
     read_manifest(run, any_version=True)  # never delete a folder that merely has a file of that name
     shutil.rmtree(run)
 
@@ -93,7 +95,9 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
         OSError: the folder cannot be written.
     """
     temporary = run / f".{MANIFEST}.{os.getpid()}"
-    temporary.write_text(json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(
+        json.dumps({"format": FORMAT, **asdict(manifest)}, indent=1) + "\n", encoding="utf-8"
+    )
     os.replace(temporary, run / MANIFEST)
 
 
@@ -107,7 +111,9 @@ def read_manifest(run: Path, *, any_version: bool = False) -> Manifest:
     if not run.exists():
         raise RunError(f"there is no run '{run}'", record)
     if not run.is_dir():
-        raise RunError(f"'{run}' is a file, but a run is a folder", "give the folder that `tcrules record -o` wrote")
+        raise RunError(
+            f"'{run}' is a file, but a run is a folder", "give the folder that `tcrules record -o` wrote"
+        )
     if not (run / MANIFEST).exists():
         state = "no run folder: it has no run.json" if any(run.iterdir()) else "empty, not a run folder"
         raise RunError(f"'{run}' is {state}", record)

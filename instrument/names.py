@@ -1,12 +1,14 @@
 """Stable names of optimizers, models, modules, parameters and buffers.
 
-Optimizers and the like are named at once: class and ordinal, `AdamW#0`. A tensor may be met before the model that it
-belongs to is known, so modules, parameters and buffers get a *handle*, a short placeholder string that probes pass on
-as if it were the name. `names.bin` collects what becomes known about a handle; the reader puts the final names in
-(`resolve`). Rows that were written before the model was known are thereby named as well.
+Optimizers and the like are named at once: class and ordinal, `AdamW#0`. A tensor may be met before the model
+that it belongs to is known, so modules, parameters and buffers get a *handle*, a short placeholder string
+that probes pass on as if it were the name. `names.bin` collects what becomes known about a handle; the reader
+puts the final names in (`resolve`). Rows that were written before the model was known are thereby named as
+well.
 
-Records of `names.bin` are JSON lists `[handle, root, path]`: `root` is the handle of the model, "" for a model itself
-(then `path` is its name) and None for a name of last resort. The last record wins, but never one of last resort.
+Records of `names.bin` are JSON lists `[handle, root, path]`: `root` is the handle of the model, "" for a
+model itself (then `path` is its name) and None for a name of last resort. The last record wins, but never one
+of last resort.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ def unwrap(module: torch.nn.Module) -> torch.nn.Module:
 
 
 def walk(root: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-    """Yield (path, module) of a tree in the order of `named_modules`, wrappers left out of paths; root first, as "".
+    """Yield (path, module) of a tree in the order of `named_modules`, wrappers left out of paths; root first,
+    as "".
 
     A module that is registered twice is yielded under its first path.
     """
@@ -113,7 +116,7 @@ class Names:
         return self._ordinal("loader", loader)
 
     def wrapper(self, module: torch.nn.Module) -> str:
-        """Return the own name of a wrapper, e.g. `DistributedDataParallel#0`; `model` names what is inside."""
+        """Return a wrapper's own name, e.g. `DistributedDataParallel#0`; `model` names what is inside."""
         return self._ordinal("wrapper", module)
 
     def _ordinal(self, kind: str, thing: object) -> str:
@@ -148,7 +151,7 @@ class Names:
         return handle if handle is not None else self._new(self._modules, module, "m")
 
     def param(self, tensor: torch.Tensor) -> str:
-        """Return the handle of a parameter: finally `fc.weight`, or `Net.fc.weight` where paths are ambiguous."""
+        """Return a parameter's handle: finally `fc.weight`, or `Net.fc.weight` where paths are ambiguous."""
         handle = self._params.get(tensor)
         if handle is not None:
             return handle
@@ -177,7 +180,7 @@ class Names:
         return handle
 
     def root(self, module: torch.nn.Module) -> str:
-        """Return the handle of the adopted model that a module belongs to; its own handle if there is none."""
+        """Return the handle of the adopted model that a module is part of; its own if there is none."""
         handle = self.module(module)
         return self._root_of.get(handle, handle)
 
@@ -187,8 +190,8 @@ class Names:
         return handle is not None and handle in self._root_of
 
     def models(self) -> list[torch.nn.Module]:
-        """Return the adopted models that still exist, oldest first; a model that became part of another is none."""
-        return [root for root, handle in self._roots.live() if self._root_of.get(handle) == handle]  # type: ignore[misc]
+        """Return the adopted models that still exist, oldest first, without those inside another."""
+        return [root for root, handle in self._roots.live() if self._root_of.get(handle) == handle]
 
     def touch(self) -> None:
         """Say that a module tree may have changed: the next `adopt` looks again."""
@@ -210,7 +213,7 @@ class Names:
                 self._adopt_root(model, handle)
             for root, known in self._roots.live():
                 if self._root_of.get(known) == known:
-                    self._name_tree(root, known)  # type: ignore[arg-type]
+                    self._name_tree(root, known)
             self._dirty = False
             return before != (len(self._records), self._handles)
 
@@ -223,7 +226,7 @@ class Names:
         self._record(handle, "", f"{kind}#{ordinal}" if ordinal else kind)
 
     def _name_tree(self, root: torch.nn.Module, handle: str) -> None:
-        """Name what is in a tree; parts of another model keep their names unless that model is inside this one."""
+        """Name what is in a tree; parts of another model keep their names unless it is inside this one."""
         modules = [(path, module, self.module(module)) for path, module in walk(root)]
         inside = {child for _, _, child in modules}
         for path, module, child in modules:
@@ -296,6 +299,7 @@ def resolve(records: dict[str, tuple[str | None, str]], ambiguous: frozenset[str
         records: handle -> (root, path) of one process, the last record of each.
         ambiguous: paths that exist in several models of the run; the same for all ranks.
     """
+
     def model(handle: str, depth: int = 0) -> str:
         root, path = records.get(handle, (None, "module" + handle[2:]))
         return path if not root or depth > 8 else f"{model(root, depth + 1)}.{path}"

@@ -1,4 +1,4 @@
-"""Which of the traced processes count, and which rank each one has. Pure functions over the segments' descriptions."""
+"""Which of the traced processes count, and which rank each one has: pure functions over segments."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Process:
 def arrange(segments: Sequence[Segment]) -> tuple[tuple[Process, ...], tuple[str, ...]]:
     """Return the processes that count, in order of their start, and notes.
 
-    A trainer has the rank that it reported; independent trainers that reported the same one get the next free ranks.
-    A loader worker has the rank of its parent. A process that only launched others is left out.
+    A trainer has the rank that it reported; independent trainers that reported the same one get the next free
+    ranks. A loader worker has the rank of its parent. A process that only launched others is left out.
     """
     working = [segment for segment in segments if segment.recorded - _INCIDENTAL]
     counted = working or list(segments)[:1]
@@ -54,8 +54,14 @@ def arrange(segments: Sequence[Segment]) -> tuple[tuple[Process, ...], tuple[str
     notes = []
     for segment, rank in zip(trainers, wanted, strict=True):
         if rank in ranks.values():
-            free = next(n for n in range(len(wanted) + len(set(wanted))) if n not in ranks.values() and n not in wanted)
-            notes.append(f"another process reported rank {rank} too; it is shown as rank {free} (pid {segment.pid})")
+            free = next(
+                n
+                for n in range(len(wanted) + len(set(wanted)))
+                if n not in ranks.values() and n not in wanted
+            )
+            notes.append(
+                f"another process reported rank {rank} too; it is shown as rank {free} (pid {segment.pid})"
+            )
             rank = free
         ranks[segment.folder.name] = rank
     processes = []

@@ -47,6 +47,7 @@ class RunFolder:
         import duckdb
 
         with duckdb.connect() as connection:
+
             def one(query: str, path: Path | str) -> int:
                 row = connection.execute(query, [str(path)]).fetchone()
                 return int(row[0]) if row and row[0] is not None else 0
@@ -68,7 +69,7 @@ class Gap(NamedTuple):
 
 
 class Coverage(NamedTuple):
-    """What a run can and cannot say. `complete`: all processes ended by themselves, and the command succeeded."""
+    """What a run can and cannot say. `complete`: all processes ended by themselves, with success."""
 
     recorded: frozenset[str]
     gaps: tuple[Gap, ...]
@@ -78,8 +79,8 @@ class Coverage(NamedTuple):
 def open_run(path: Path | str) -> RunFolder:
     """Return a run that can be read, converting its segments first where that has not been done.
 
-    A run that is still going on, or whose folder cannot be written, is left untouched: what is there is converted
-    into a temporary folder, removed when this process ends.
+    A run that is still going on, or whose folder cannot be written, is left untouched: what is there is
+    converted into a temporary folder, removed when this process ends.
 
     Raises:
         RunError: missing, empty, foreign or damaged folder, or another schema version.
@@ -119,7 +120,8 @@ def read_run(path: Path | str) -> RunFolder:
 def coverage(run: RunFolder) -> Coverage:
     """Return which relations a run recorded, where facts are missing, and whether it came to its end.
 
-    `recorded` holds a relation only if every trainer covered it: the absence of its facts then means something.
+    `recorded` holds a relation only if every trainer covered it: the absence of its facts then means
+    something.
     """
     import duckdb
 
@@ -158,7 +160,9 @@ def _notes(manifest: Manifest, running: bool) -> tuple[str, ...]:
         state.append(f"the command failed with exit code {manifest.exit_code}")
     if not manifest.processes:
         state.append("no process that trains was traced")
-    unfinished = [p.get("rank") for p in manifest.processes if p.get("role") == "trainer" and not p.get("ended")]
+    unfinished = [
+        p.get("rank") for p in manifest.processes if p.get("role") == "trainer" and not p.get("ended")
+    ]
     if not running and manifest.status in ("finished", "failed"):
         state += [f"rank {rank} was killed" for rank in unfinished]
     return (*state, *manifest.notes)

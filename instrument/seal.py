@@ -8,7 +8,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from tcrules.instrument.layout import stored_columns
 from tcrules.instrument.manifest import Manifest, read_manifest, write_manifest
 from tcrules.instrument.names import ambiguous_paths
@@ -36,8 +35,8 @@ Columns = dict[str, "np.ndarray[Any, Any]"]
 def seal(run: Path) -> Manifest:
     """Convert all segments of a run into `facts/` and describe its processes in `run.json`.
 
-    Everything is written beside and renamed, so that a reader sees all or nothing. The segments are removed once
-    all processes have ended. About 0.3 s per million facts.
+    Everything is written beside and renamed, so that a reader sees all or nothing. The segments are removed
+    once all processes have ended. About 0.3 s per million facts.
 
     Raises:
         RunError: `run` is no run folder.
@@ -64,7 +63,7 @@ def seal(run: Path) -> Manifest:
 
 
 def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:
-    """Write the Parquet files of all relations into the new folder `target`; return the completed manifest."""
+    """Write one Parquet file per relation into the new folder `target`; return the completed manifest."""
     segments, damaged = read_segments(run)
     processes, notes = arrange(segments)
     target.mkdir(parents=True)
@@ -95,7 +94,9 @@ class _Tables:
 
         self._target = target
         self._work = target / ".work.duckdb"
-        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(str(self._work) if size > IN_MEMORY else ":memory:")
+        self._connection: duckdb.DuckDBPyConnection = duckdb.connect(
+            str(self._work) if size > IN_MEMORY else ":memory:"
+        )
         self._connection.execute("SET preserve_insertion_order = true")
         self._ids = count(1)
         self._next = 1
@@ -218,7 +219,7 @@ def _describe(process: Process) -> dict[str, Any]:
     return {
         "pid": process.segment.pid, "rank": process.rank, "role": process.role, "ended": process.ended,
         "world_size": process.world_size, "covers": [name for name in covers if name in BY_NAME],
-        "user": sorted(process.segment.recorded - set(BY_NAME)),
+        "user": sorted({name for name, _ in process.segment.user_facts()}),
     }  # fmt: skip
 
 

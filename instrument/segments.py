@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
 from tcrules.instrument.layout import HANDLE, MARK, META, NAMES, STRINGS, USER, row_dtype, stored_columns
 from tcrules.instrument.names import resolve
 from tcrules.instrument.schema import BY_NAME, TYPES
@@ -60,7 +59,9 @@ class Segment:
     def names(self, ambiguous: frozenset[str]) -> np.ndarray[Any, Any]:
         """Return the intern table with final names, as an object array to be indexed by ids."""
         final = resolve(self.records, ambiguous)
-        table = [final.get(text) or _unnamed(text) if text.startswith(HANDLE) else text for text in self.texts]
+        table = [
+            final.get(text) or _unnamed(text) if text.startswith(HANDLE) else text for text in self.texts
+        ]
         return np.array([*table, ""], dtype=object)
 
     def rows(self, relation: str, start: int = 0) -> np.ndarray[Any, Any]:
@@ -78,13 +79,16 @@ class Segment:
         for index, column in enumerate(stored_columns(schema)):
             if TYPES[column.type] == "string":
                 whole &= data[f"c{index}"] < len(self.texts)
-        return data[whole]
+        complete: np.ndarray[Any, Any] = data[whole]
+        return complete
 
     @cached_property
     def recorded(self) -> frozenset[str]:
         """Names of the relations that have at least one fact, user relations included."""
         files = [path.stem for path in self.folder.glob("*.rows") if path.stem in BY_NAME]
-        return frozenset(name for name in files if len(self.rows(name))) | {name for name, _ in self.user_facts()}
+        return frozenset(name for name in files if len(self.rows(name))) | {
+            name for name, _ in self.user_facts()
+        }
 
     def user_facts(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield (relation, columns) of the facts that the script reported, in order."""

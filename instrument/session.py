@@ -1,7 +1,7 @@
 """The session: what probes talk to. One per traced process.
 
-A probe takes a writer per relation once (`session.put("step")`), wraps its callbacks in `session.guard(...)` and says
-what it records (`session.covers(...)`). Nothing in here raises into the user's code.
+A probe takes a writer per relation once (`session.put("step")`), wraps its callbacks in `session.guard(...)`
+and says what it records (`session.covers(...)`). Nothing in here raises into the user's code.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Session:
     Attributes:
         clock: event times and step numbers.
         names: names of objects.
-        local: per thread; `local.inside` is set while a guarded probe runs, so that its own torch calls are not
-            recorded, and `local.stack` holds the open frames.
+        local: per thread; `local.inside` is set while a guarded probe runs, so that its own torch calls are
+            not recorded, and `local.stack` holds the open frames.
         paused: set to stop all guarded probes for a while.
         is_worker: this process loads data for another one.
     """
@@ -98,7 +98,7 @@ class Session:
 
     # ------------------------------------------------------------------ facts
     def gap(self, relation: str, why: str, first_step: int | None = None, last_step: int = -1) -> None:
-        """Record that facts of `relation` ("*" = all) are missing from `first_step` (default: the current) on."""
+        """Record that facts of `relation` ("*" = all) are missing from `first_step` (default: now) on."""
         with self.sink._lock:
             if (relation, why) in self._gaps or len(self._gaps) >= MAX_GAPS:
                 return
@@ -121,7 +121,8 @@ class Session:
         return frame
 
     def leave(self, frame: Frame | None, raised: bool = False) -> int:
-        """End a watched call and record `call` and `location`; returns its end time. None is accepted, and ignored.
+        """End a watched call and record `call` and `location`; returns its end time. None is accepted, and
+        ignored.
 
         Frames above it that were never left (their call raised past a hook) are dropped.
         """
@@ -152,9 +153,9 @@ class Session:
     def guard(self, probe: str, *relations: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
         """Return a decorator that makes a callback of `probe` harmless.
 
-        The callback is skipped (None) while the session is paused or closed, inside another guarded callback of the
-        thread, and once the probe is disabled. An Exception in it disables the probe and records gaps for
-        `relations` and those that the probe covers. Costs about 0.15 µs.
+        The callback is skipped (None) while the session is paused or closed, inside another guarded callback
+        of the thread, and once the probe is disabled. An Exception in it disables the probe and records gaps
+        for `relations` and those that the probe covers. Costs about 0.15 µs.
         """
         self._probes.setdefault(probe, set()).update(relations)
         local, disabled = self.local, self._disabled
@@ -296,7 +297,7 @@ def _in_loader_worker() -> bool:
 
 
 def _distributed() -> tuple[int, int, bool]:
-    """Return (rank, world size, initialised) of the default process group, else what the launcher announced."""
+    """Return (rank, world size, initialised) of the process group, else what the launcher announced."""
     distributed = sys.modules.get("torch.distributed")
     try:
         if distributed is not None and distributed.is_available() and distributed.is_initialized():
@@ -327,8 +328,9 @@ def start(run: Path, options: Mapping[str, Any] | None = None) -> Session:
 
         probes.install(session)
     except Exception as fault:
-        session.gap("*", f"the probes could not be installed: {type(fault).__name__}: {fault}")
-        session.disable("install", fault)
+        session.disable("installation", fault)
+    else:
+        session.covers("call", "location", "step")
     return session
 
 

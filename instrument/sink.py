@@ -1,8 +1,9 @@
 """Writes facts of one process so that nothing is lost when it is killed.
 
-Each relation is a file of fixed-width rows, mapped shared: a row that was written is in the page cache and survives
-`kill -9`. Space is reserved on the disk before it is mapped, because a write into a hole of a full disk is a SIGBUS
-that would end the training run. Nothing is created before the first row, so a process without facts leaves no trace.
+Each relation is a file of fixed-width rows, mapped shared: a row that was written is in the page cache and
+survives `kill -9`. Space is reserved on the disk before it is mapped, because a write into a hole of a full
+disk is a SIGBUS that would end the training run. Nothing is created before the first row, so a process
+without facts leaves no trace.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WHY_LIMIT = "the disk budget of the process is used up"
 WHY_SPACE = "no space left on the device"
 WHY_IO = "the run folder cannot be written"
 #: Written when a segment is created, so that a gap can be recorded when nothing else can be written any more.
-_EARLY = ("", "*", OVERFLOW, GAP, WHY_STRINGS, WHY_LIMIT, WHY_SPACE, WHY_IO, *BY_NAME)
+_EARLY = ("", "*", OVERFLOW, WHY_STRINGS, WHY_LIMIT, WHY_SPACE, WHY_IO, *BY_NAME)
 
 
 class Writer(Protocol):
@@ -79,14 +80,15 @@ class Sink:
         self._writers: dict[str, Writer] = {}
         self._rows: dict[str, _Rows] = {}
         self._ids: dict[str, int] = {}
-        #: Called with (relation, why) when facts of a relation are lost; a full table is reported as relation "*".
+        #: Called with (relation, why) when facts of a relation are lost; a full table is reported as relation
+        #: "*".
         self.on_stop: Callable[[str, str], None] = lambda _relation, _why: None
         #: Called once when the folder was created, before the first row.
         self.on_open: Callable[[], None] = lambda: None
         self.reset(folder)
 
     def reset(self, folder: Path) -> None:
-        """Start over in `folder`, keeping the writers that were handed out: what a forked child does first."""
+        """Start over in `folder`, keeping the writers that were handed out: what a fork needs."""
         for descriptor in getattr(self, "_files", {}).values():
             os.close(descriptor)
         self.folder = folder
@@ -102,8 +104,8 @@ class Sink:
     def writer(self, relation: str) -> Writer:
         """Return the writer of a relation; about 0.5 µs per fact of eight columns, safe in any thread.
 
-        The writer raises TypeError or struct.error on a wrong number or type of columns (nothing is written then),
-        and nothing on a full disk or after `close`: the relation is stopped and a gap recorded.
+        The writer raises TypeError or struct.error on a wrong number or type of columns (nothing is written
+        then), and nothing on a full disk or after `close`: the relation is stopped and a gap recorded.
 
         Raises:
             KeyError: the schema has no such relation.
@@ -175,9 +177,15 @@ class Sink:
             self._files.clear()
 
     def _finish(self, rows: _Rows) -> None:
-        mapped, capacity, rows.map, rows.capacity, rows.stopped = rows.map, rows.capacity, bytearray(), 0, True
-        # Taken after the swap: a thread that still holds the old map got its offset earlier, so it lies below, and
-        # what follows never cuts off a page that is about to be written.
+        mapped, capacity, rows.map, rows.capacity, rows.stopped = (
+            rows.map,
+            rows.capacity,
+            bytearray(),
+            0,
+            True,
+        )
+        # Taken after the swap: a thread that still holds the old map got its offset earlier, so it lies
+        # below, and what follows never cuts off a page that is about to be written.
         used = rows.next()
         if isinstance(mapped, mmap.mmap):
             try:
@@ -228,7 +236,7 @@ class Sink:
                 rows.pack_into(rows.map, offset, *values)
 
     def _grow(self, rows: _Rows) -> None:
-        """Reserve and map the next chunk; on failure stop the relation. The old map stays valid for other threads."""
+        """Reserve and map the next chunk, or stop the relation. Other threads may still use the old map."""
         chunk = min(max(rows.capacity, FIRST_CHUNK), LAST_CHUNK)
         if self._closed or self._broken:  # a gap for all relations was recorded already
             rows.stopped = True
@@ -275,8 +283,9 @@ def _compile(
 ) -> Writer:
     """Generate the writer of a relation.
 
-    Generated rather than written once over `*columns`, which costs three times as much. `rows.next` is a C function
-    and `pack_into` one C call: each is atomic under the interpreter lock, so threads never share an offset.
+    Generated rather than written once over `*columns`, which costs three times as much. `rows.next` is a C
+    function and `pack_into` one C call: each is atomic under the interpreter lock, so threads never share an
+    offset.
     """
     kinds = [TYPES[column.type] for column in stored_columns(relation)]
     names = [f"c{i}" for i in range(len(kinds))]
@@ -295,7 +304,11 @@ def _compile(
         f"        place(rows, offset, ({values}, 1))",
     ]
     scope: dict[str, object] = {
-        "ids": ids, "intern": intern, "rows": rows, "place": place, "error": struct.error
+        "ids": ids,
+        "intern": intern,
+        "rows": rows,
+        "place": place,
+        "error": struct.error,
     }
     exec("\n".join(lines), scope)  # the text is made of our own schema only
     write: Writer = scope["write"]  # type: ignore[assignment]

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Value = int | float | bool | str
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-_SECRET = re.compile(r"(^|[-_])(password|passwd|secret|token|api[-_]?key|access[-_]?key|auth|credentials?)\Z", re.I)
+_SECRET = re.compile(
+    r"(^|[-_])(password|passwd|secret|token|api[-_]?key|access[-_]?key|auth|credentials?)\Z", re.I
+)
 MAX_COLUMNS = 100
 
 
@@ -22,8 +24,8 @@ def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[
     """Return the fact with plain values; `step` fills a column of that name which a schema relation asks for.
 
     Raises:
-        ValueError: a name that is no identifier, too many columns, or columns that the schema relation has not.
-        TypeError: a value that is no bool, int, float or str (numpy scalars count as numbers).
+        ValueError: a name that is no identifier, too many columns, or columns that the schema relation has
+        not. TypeError: a value that is no bool, int, float or str (numpy scalars count as numbers).
     """
     if not _NAME.match(relation):
         raise ValueError("a relation is named by lower-case letters, digits and _")
@@ -53,7 +55,9 @@ def _plain(name: str, value: object) -> Value:
 
 
 def _match_schema(relation: str, fact: dict[str, Value], step: int) -> dict[str, Value]:
-    wanted = {column.name: TYPES[column.type] for column in BY_NAME[relation].columns if column.name != "rank"}
+    wanted = {
+        column.name: TYPES[column.type] for column in BY_NAME[relation].columns if column.name != "rank"
+    }
     if "step" in wanted:
         fact.setdefault("step", step)
     if set(fact) != set(wanted):

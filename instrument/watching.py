@@ -34,8 +34,8 @@ def watch(
 ) -> Iterator[Watch]:
     """Record what happens inside the block into a run folder.
 
-    Does nothing but name `model` and `optimizer` where the process is recorded already. In a distributed run every
-    rank gives the same `run`.
+    Does nothing but name `model` and `optimizer` where the process is recorded already. In a distributed run
+    every rank gives the same `run`.
 
     Args:
         model: named at once, so that its parameters have their names from the first fact on.
@@ -69,8 +69,8 @@ def watch(
 def emit(relation: str, **columns: object) -> None:
     """Report a fact of your own to the recording; does nothing in a process that is not recorded.
 
-    Values are bool, int, float or str. A relation of the schema takes its columns (`step` is filled in); any other
-    name makes a relation of its own. A fact that cannot be recorded becomes an `instrument_gap`.
+    Values are bool, int, float or str. A relation of the schema takes its columns (`step` is filled in); any
+    other name makes a relation of its own. A fact that cannot be recorded becomes an `instrument_gap`.
 
     >>> emit("metric", name="accuracy", value=0.9)
     """
@@ -92,12 +92,14 @@ def _create(run: Path | str | None) -> Path:
 
 
 def _finish(folder: Path, status: str, alone: bool) -> None:
-    """Note the end, and convert; several ranks leave the conversion to the first reader, as others still write."""
+    """Note the end, and convert; of several ranks none does, as others may still write."""
     from tcrules.instrument.seal import seal
 
     try:
         manifest = read_manifest(folder)
-        write_manifest(folder, manifest.with_(status=status, exit_code=int(status == "failed"), ended=time.time()))
+        write_manifest(
+            folder, manifest.with_(status=status, exit_code=int(status == "failed"), ended=time.time())
+        )
         if alone:
             seal(folder)
     except Exception as fault:
