@@ -22,7 +22,7 @@ from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, 
 from tcrules.engine.values import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -41,13 +41,18 @@ class Settings:
 
 @dataclass(slots=True)
 class DuckDBStore:
-    """One run's facts and what rules derive from them. Use as a context manager, or call `close`."""
+    """One run's facts and what rules derive from them. Use as a context manager, or call `close`.
+
+    Relations are opened and derived when something first reads them.
+    """
 
     connection: duckdb.DuckDBPyConnection
     program: Program
     settings: Settings
-    #: Names of the derived predicates whose tables are complete.
-    _evaluated: set[str] = field(default_factory=set)
+    #: Makes the table or view of an observed relation.
+    _open: Callable[[DuckDBStore, Predicate], None]
+    #: Names of the relations whose tables are complete.
+    _ready: set[str] = field(default_factory=set)
     _adds_floats: bool = False
 
     # -------------------------------------------------------------------------------------------- opening
@@ -57,30 +62,33 @@ class DuckDBStore:
         """A store over `<relation>.parquet` files; a relation without a file was not recorded and is empty.
 
         Raises:
-            StoreFault: a file does not have the columns that its relation has.
+            StoreFault: when a relation is first read whose file does not have its columns.
         """
-        store = cls._connect(program, settings)
-        try:
-            for predicate in _observed(program):
-                store._view(predicate, facts_folder / f"{predicate.name}.parquet")
-        except BaseException:
-            store.close()
-            raise
-        return store
+
+        def view(store: DuckDBStore, predicate: Predicate) -> None:
+            store._view(predicate, facts_folder / f"{predicate.name}.parquet")
+
+        return cls._connect(program, settings, view)
 
     @classmethod
     def from_memory(
         cls, facts: MemoryFacts, program: Program, settings: Settings | None = None
     ) -> DuckDBStore:
         """A store with a copy of facts held in memory."""
-        store = cls._connect(program, settings)
-        for predicate in _observed(program):
+
+        def copy(store: DuckDBStore, predicate: Predicate) -> None:
             store.create(predicate, sql.table_of(predicate), sql.FACT)
             store.insert(predicate, facts.relations.get(predicate.name, ()))
-        return store
+
+        return cls._connect(program, settings, copy)
 
     @classmethod
-    def _connect(cls, program: Program, settings: Settings | None) -> DuckDBStore:
+    def _connect(
+        cls,
+        program: Program,
+        settings: Settings | None,
+        open_relation: Callable[[DuckDBStore, Predicate], None],
+    ) -> DuckDBStore:
         import duckdb
 
         chosen = settings or Settings()
@@ -89,7 +97,7 @@ class DuckDBStore:
             options["memory_limit"] = chosen.memory
         connection = duckdb.connect(":memory:", config=options)
         connection.execute("SET preserve_insertion_order = false")
-        return cls(connection, program, chosen)
+        return cls(connection, program, chosen, open_relation)
 
     def close(self) -> None:
         """Free the database."""
@@ -108,18 +116,15 @@ class DuckDBStore:
 
     def execute(self, statement: Any, parameters: object = None) -> duckdb.DuckDBPyConnection:
         """Run an SQL tree."""
+        import duckdb
+
         text = statement.sql(dialect="duckdb")
         if EXACT_SUM in text:
             self._register_exact_sum()
         try:
             return self.connection.execute(text, parameters)
-        except self._fault() as fault:
+        except duckdb.Error as fault:
             raise StoreFault(f"{fault}\nin: {text}") from fault
-
-    def _fault(self) -> type[Exception]:
-        import duckdb
-
-        return duckdb.Error
 
     def _register_exact_sum(self) -> None:
         if not self._adds_floats:
@@ -210,13 +215,18 @@ class DuckDBStore:
     # -------------------------------------------------------------------------------------------- derived facts
 
     def evaluate(self, bodies: Iterable[Body]) -> None:
-        """Derive the relations that the bodies read, and those that these read; nothing else."""
-        needed = dependencies(self.program, bodies)
+        """Open and derive the relations that the bodies read, and those that these read; nothing else."""
+        needed = dependencies(self.program, bodies) - self._ready
+        for name in sorted(needed):
+            predicate = self.program.predicates.get(name)
+            if predicate is not None and predicate.observed:
+                self._open(self, predicate)
+                self._ready.add(name)
         for stratum in self.program.strata:
             names = {predicate.name for predicate in stratum.predicates}
-            if names & needed and not names <= self._evaluated:
+            if names & needed:
                 derive(self, stratum)
-                self._evaluated |= names
+                self._ready |= names
 
     # -------------------------------------------------------------------------------------------- reading
 
@@ -328,10 +338,6 @@ class DuckDBStore:
         return exp.Select(expressions=[sql.column(name) for name in (first, *names)]).from_(
             sql.table(sql.table_of(predicate))
         )
-
-
-def _observed(program: Program) -> Iterator[Predicate]:
-    return (predicate for predicate in program.predicates.values() if predicate.observed)
 
 
 def _temporary() -> Any:

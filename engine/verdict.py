@@ -73,7 +73,7 @@ def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
     """What of the invariant cannot be decided, given what was recorded."""
     gaps = [gap for gap in coverage.gaps if gap.relation in invariant.watched]
     unrecorded = invariant.watched - coverage.recorded
-    cut_off = ()
+    cut_off: tuple[str, ...] = ()
     if invariant.window.kind == "run" and not coverage.complete:
         because = (
             f" ({invariant.window.because} is decided only at its end)" if invariant.window.because else ""
