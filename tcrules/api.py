@@ -55,9 +55,9 @@ def infer(*runs: str | Path) -> str:
     """Learn rules that hold on all of these healthy runs; the result is the text of a rule file.
 
     Raises:
+        InferError: there is nothing to learn.
         RunError: a run folder cannot be read.
     """
-    from tcrules.rules import infer as learning
+    from tcrules.rules.infer import infer as learn
 
-    text: str = learning.infer([Path(run) for run in runs])
-    return text
+    return learn([Path(run) for run in runs]).text

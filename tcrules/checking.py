@@ -7,23 +7,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import CheckResult, Progress, check
+from tcrules.engine.derive import StoreFault
 from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.facts import Coverage, Gap
+from tcrules.engine.provenance import explain_violation
+from tcrules.engine.why_not import why_not
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
+from tcrules.report.explaining import add_missing, violation_graph
 from tcrules.report.fold import fold, location_predicate
+from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.links import object_links, single_component
 from tcrules.report.model import GapNote, Report, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
+from tcrules.report.tree import as_tree
 from tcrules.selection import Selection, load_query, load_selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from rich.tree import Tree
+
     from tcrules.engine.ir import Fact, Invariant, Program, Value
     from tcrules.engine.verdict import Binding
     from tcrules.instrument import runs
+    from tcrules.report.graph import Graph
 
 #: Relation that stands for all in a gap.
 _ALL = "*"
@@ -42,10 +51,6 @@ class Checked:
     def invariant(self, violation: Violation) -> Invariant:
         """The rule that is violated."""
         return next(i for i in self.program.invariants if i.id == violation.rule)
-
-    def binding(self, violation: Violation) -> Binding:
-        """Values of the rule's variables in the first breach."""
-        return self.breaches[violation.rule][violation.instance]
 
 
 @contextmanager
@@ -72,6 +77,33 @@ def query_run(
     run = open_run(path)
     with DuckDBStore.open(run.facts, program) as store:
         return store.query(query.each, limit)
+
+
+def causal_graph(checked: Checked, violation: Violation) -> tuple[Graph, str]:
+    """The causal graph of the first breach of a violation, and the key of its node."""
+    invariant = checked.invariant(violation)
+    binding = _named(invariant, checked.breaches[violation.rule][violation.instance])
+    proof = explain_violation(checked.program, checked.store, invariant, binding)
+    if proof is None:
+        raise StoreFault(f"{violation.rule}: the store found a breach that its facts do not show")
+    builder = GraphBuilder(checked.program.predicates, checked.store)
+    return violation_graph(builder, violation, proof, object_links(checked.program.predicates, checked.store))
+
+
+def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | None, int]:
+    """Why no facts of a run satisfy literals, as a tree; None, and the number of bindings, if some do."""
+    program, query = load_query(literals, selection)
+    run = open_run(path)
+    with DuckDBStore.open(run.facts, program) as store:
+        reason = why_not(query.each, store, {}, program)
+        if reason is None:
+            return None, len(store.query(query.each)[1])
+        builder = GraphBuilder(program.predicates, store)
+        root = builder.add(Node("asked", "violation", f"does not hold: {literals}"))
+        for atom, stored in reason.facts:
+            builder.add_fact(atom.predicate, stored.values, root)
+        add_missing(builder, reason, root, "asked missing", "expected")
+        return as_tree(builder.graph, root), 0
 
 
 def known_facts(run: RunFolder) -> Coverage:

@@ -37,13 +37,14 @@ def refusal(error: Exception) -> Refusal:
     from tcrules.engine.derive import StoreFault
     from tcrules.grammar.diagnostics import TcrError
     from tcrules.instrument.errors import RunError
+    from tcrules.rules.infer import InferError
     from tcrules.selection import SelectionError
 
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
     if isinstance(error, TcrError):
         return Refusal(_rendered(error))
-    if isinstance(error, (RunError, SelectionError)):
+    if isinstance(error, (RunError, SelectionError, InferError)):
         return Refusal(f"error: {error.message}", error.help)
     if isinstance(error, StoreFault):
         return Refusal(f"error: {error}", "check the run folder, or record the run again")

@@ -60,13 +60,14 @@ def command(runs: tuple[Path, ...], output: Path) -> None:
 
     Three runs or more, which differ in seed, size or schedule, keep accidents out.
     """
-    from tcrules.api import infer
+    from tcrules.rules.infer import infer
 
-    if len(runs) < 3:
-        remark(f"tcrules: {len(runs)} run(s) given; with fewer than three, learned rules may state accidents")
-    text = infer(*runs)
+    learned = infer(list(runs))
+    for warning in learned.warnings:
+        remark(f"tcrules: {warning}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text, encoding="utf-8")
-    number = sum(line.startswith("invariant ") for line in text.splitlines())
-    remark(f"tcrules: {number} rules written to {output}")
+    output.write_text(learned.text, encoding="utf-8")
+    remark(f"tcrules: {learned.rules} rules written to {output}")
+    for dropped in learned.dropped:
+        remark(f"tcrules: left out {dropped.rule}: {dropped.reason}")
     suggest(f"tcrules check RUN --rules {output}", "check another run against them")

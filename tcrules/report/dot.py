@@ -8,6 +8,7 @@ from tcrules.report.json_report import REPORT_VERSION, Json
 _SHAPES = {
     "violation": "octagon",
     "missing": "box",
+    "near": "note",
     "fact": "box",
     "derived": "box",
     "condition": "plaintext",

@@ -1,7 +1,8 @@
 """The causal graph of a violation: its evidence, the calls that the evidence comes from, the objects that it names.
 
-Edges point from what is explained to what explains it: `violation -> fact` (because), `fact -> premise` (derived from),
-`fact -> call` (during), `call -> call` (inside, after), `fact -> object` (about), `object -> object` (part of).
+Edges point from what is explained to what explains it: `violation -> fact` (because), `fact -> premise` (derived
+from), `fact -> call` (during), `call -> call` (inside, after), `fact -> object` (about), `object -> object` (part of).
+A missing fact hangs on what expected it (expected), and on it hang facts that come near (near).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _FILE, _LINE, _FUNCTION = 2, 3, 4
 class Node:
     """A node of the graph.
 
-    `kind` is violation, missing, fact, derived, condition, call or object. `rank` and `step` are None where the node
-    has none.
+    `kind` is violation, missing, near, fact, derived, condition, call or object. `rank` and `step` are None where
+    the node has none.
     """
 
     id: str

@@ -10,7 +10,16 @@ from tcrules.report.graph import Graph, kind_of, node_of
 from tcrules.report.terminal import plain
 
 #: Edges that are branches, in the order in which they are told; order of calls and objects is no branch.
-_BRANCHES = ("expected", "because", "derived from", "during", "inside")
+_BRANCHES = (
+    "expected",
+    "forbidden",
+    "near",
+    "not derived by",
+    "because",
+    "derived from",
+    "during",
+    "inside",
+)
 _STYLES = {
     "violation": "bold",
     "missing": "bold yellow",
@@ -18,7 +27,14 @@ _STYLES = {
     "condition": "dim",
     "derived": "italic",
 }
-_WORDS = {"expected": "missing: ", "during": "in ", "inside": "inside ", "derived from": "from "}
+_WORDS = {
+    "expected": "missing: ",
+    "near": "there is: ",
+    "not derived by": "by rule: ",
+    "during": "in ",
+    "inside": "inside ",
+    "derived from": "from ",
+}
 
 
 def as_tree(graph: Graph, root: str) -> Tree:

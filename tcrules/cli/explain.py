@@ -1,0 +1,117 @@
+"""`tcrules explain`: why something is a violation, or why something does not hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
+from tcrules.cli.faults import Refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tcrules.checking import Checked
+    from tcrules.engine.ir import Value
+    from tcrules.report.model import Violation
+    from tcrules.selection import Selection
+
+EPILOG = """\b
+Examples:
+  tcrules explain runs/a
+  tcrules explain runs/a V2 --dot | dot -Tsvg > V2.svg
+  tcrules explain runs/a gradients-start-empty --json
+  tcrules explain runs/a --why-not 'zero_grad(step: 3)'
+"""
+
+
+@click.command(epilog=EPILOG)
+@run_argument
+@click.argument("violation", required=False, metavar="[V1|RULE-ID]")
+@selection_options
+@click.option("--dot", "form", flag_value="dot", help="Print the graph as DOT, for Graphviz.")
+@click.option("--json", "form", flag_value="json", help="Print the graph as JSON.")
+@click.option(
+    "--why-not", metavar="LITERALS", help="Instead: why no facts of the run satisfy these literals."
+)
+def command(
+    run: Path,
+    violation: str | None,
+    rule_files: tuple[Path, ...],
+    library: bool,
+    only: tuple[str, ...],
+    params: dict[str, Value],
+    form: str | None,
+    why_not: str | None,
+) -> None:
+    """Show the causal graph of a violation: evidence, calls with source lines, objects, what was missing.
+
+    Without a name, the first violation of the report is explained.
+    """
+    from tcrules.selection import Selection
+
+    chosen = Selection(rule_files, library, only, params)
+    if why_not is not None:
+        _show_why_not(run, why_not, chosen)
+    else:
+        show_violation(run, chosen, violation, form or "tree")
+
+
+def show_violation(run: Path, chosen: Selection, name: str | None, form: str) -> None:
+    """Print the causal graph of one violation as a tree, DOT or JSON."""
+    from tcrules.checking import causal_graph, check_run
+
+    with check_run(run, chosen) as checked:
+        if not checked.report.violations and name is None:
+            if not checked.report.evaluated:
+                raise Refusal(
+                    "error: no rule could be decided on this run", f"tcrules check {run} -v says why"
+                )
+            click.echo("nothing to explain: the run violates no rule")
+            return
+        violation = _find(checked, name)
+        graph, root = causal_graph(checked, violation)
+        others = [other.id for other in checked.report.violations if other.id != violation.id]
+    if form == "json":
+        import json
+
+        from tcrules.report.dot import as_data
+
+        click.echo(json.dumps(as_data(graph), indent=2, ensure_ascii=False))
+    elif form == "dot":
+        from tcrules.report.dot import as_dot
+
+        click.echo(as_dot(graph, f"{run} {violation.id}"))
+    else:
+        from tcrules.report.tree import as_tree
+
+        result_console().print(as_tree(graph, root))
+        suggest(f"tcrules rules {violation.rule}", "what the rule says and why")
+    if others and form == "tree":
+        suggest(f"tcrules explain {run} {others[0]}", f"{len(others)} more")
+
+
+def _find(checked: Checked, name: str | None) -> Violation:
+    violations = checked.report.violations
+    for violation in violations:
+        if name is None or name in (violation.id, violation.rule):
+            return violation
+    verdict = checked.report.verdicts.get(name or "")
+    if verdict is not None:
+        why = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
+        raise Refusal(f"error: the rule '{name}' is not violated, it is {verdict.status}{why}")
+    names = ", ".join(violation.id for violation in violations[:10]) or "none"
+    raise Refusal(f"error: there is no violation '{name}'", f"violations of this run: {names}")
+
+
+def _show_why_not(run: Path, literals: str, chosen: Selection) -> None:
+    from tcrules.checking import why_not_in
+
+    tree, answers = why_not_in(run, literals, chosen)
+    if tree is None:
+        click.echo(f"it does hold, with {answers} {'binding' if answers == 1 else 'bindings'}")
+        suggest(f"tcrules query {run} '{literals}'", "see them")
+        return
+    result_console().print(tree)
+    remark("tcrules: shown is how far the literals can be satisfied, from the first on, and what comes near")
