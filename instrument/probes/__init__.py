@@ -1,0 +1,47 @@
+"""Probes: they turn what an unmodified training run does into facts.
+
+One file per subject. `install` puts them in place after `import torch`; each is guarded on its own, so that a fault
+disables one probe, and says so by `instrument_gap`, while the others and the training go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcrules.instrument.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe: its name, what it records, and how it is put in place.
+
+    `install` gets what was installed before it, by name, and returns what later probes may use.
+    """
+
+    name: str
+    relations: tuple[str, ...]
+    install: Callable[[Any, dict[str, Any]], Any]
+
+
+def install(session: Session) -> None:
+    """Install all probes into this process; they are taken back when the session closes."""
+    from tcrules.instrument.probes.registry import PROBES
+    from tcrules.instrument.probes.shared import Shared
+
+    shared = Shared(session)
+    session.on_close(shared.patches.undo)
+    made: dict[str, Any] = {}
+    for probe in PROBES:
+        try:
+            made[probe.name] = probe.install(shared, made)
+            session.covers(*probe.relations, probe=probe.name)
+        except Exception as fault:
+            session.covers(*probe.relations, probe=probe.name)
+            session.disable(probe.name, fault)
+
+
+__all__ = ["Probe", "install"]

@@ -1,0 +1,100 @@
+"""Backward passes, and which gradients they wrote onto what."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.values import class_of, local, norms, quiet
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.models import Param
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("backward", "accumulate")
+#: A gradient before a backward: identity, version, and how it is called in facts.
+_Before = tuple[int, int, str]
+
+
+class Backward:
+    """Compares the gradients of all known parameters before and after a backward."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.session, self.book = shared.session, shared.book
+        self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
+
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
+        """A backward begins."""
+        pending = self.shared.first_backward
+        while pending:
+            self.shared.safely(*pending.pop())
+        start = args[0] if args else kwargs.get("tensors", kwargs.get("self"))
+        if isinstance(start, (tuple, list)):
+            start = start[0] if start else None
+        return "", (self._loss(start), self._before())
+
+    def _loss(self, start: Any) -> float:
+        """Return the value that a backward starts from; the sum if it is no scalar."""
+        plain = local(start) if isinstance(start, torch.Tensor) else None
+        if plain is None:
+            self.session.gap("backward", "loss: data on devices is not read")
+            return 0.0
+        with torch.no_grad(), quiet():
+            value = plain.item() if plain.numel() == 1 else plain.sum().item()
+        return float(value.real if isinstance(value, complex) else value)
+
+    def _before(self) -> list[tuple[torch.Tensor, Param, _Before]]:
+        found: list[tuple[torch.Tensor, Param, _Before]] = []
+        unknown: list[int] = []
+        grads: list[torch.Tensor] = []
+        for param in self.book.params():
+            tensor = param.tensor()
+            if tensor is None or not tensor.requires_grad:
+                continue
+            grad = tensor.grad
+            if grad is None:
+                found.append((tensor, param, (0, -1, "none")))
+                continue
+            before = id(grad), grad._version, "nonzero"
+            found.append((tensor, param, before))
+            if before[:2] != (param.grad, param.grad_version):
+                # written since the last backward: cleared in place, clipped, unscaled
+                plain = None if grad.is_sparse else local(grad.detach())
+                if plain is not None:
+                    unknown.append(len(found) - 1)
+                    grads.append(plain)
+        for index, grad, norm in zip(unknown, grads, norms(grads), strict=True):
+            if class_of(grad, norm) == "zero":
+                tensor, param, before = found[index]
+                found[index] = tensor, param, (before[0], before[1], "zero")
+        return found
+
+    def leave(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
+        """A backward returned."""
+        loss, before = token
+        step, at = frame.step, self.shared.tick()
+        for tensor, param, (grad_id, version, onto) in before:
+            grad = tensor.grad
+            if grad is None or (id(grad) == grad_id and grad._version == version):
+                continue
+            param.grad, param.grad_version = id(grad), grad._version
+            owner = param.owner
+            name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
+            self._put_grad(frame.call, param.name, name, nth, step, at, onto)
+        closure = context.steps[-1].frame.call if context.steps else 0
+        self._put(frame.call, step, frame.begin, at, loss, math.isfinite(loss), closure)
+        if not raised:
+            self.shared.clock.backward_done()
+
+
+def install(shared: Shared) -> None:
+    """Patch both entries; `Tensor.backward` calls `autograd.backward`, and counts once."""
+    backward = Backward(shared)
+    targets = ((torch.Tensor, "torch.Tensor.backward"), (torch.autograd, "torch.autograd.backward"))
+    for owner, api in targets:
+        shared.watch("backward", owner, "backward", api, backward.enter, backward.leave, family="backward")

@@ -1,0 +1,78 @@
+"""Clipping of gradients."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import utils
+from torch.nn.utils import clip_grad
+
+from tcrules.instrument.probes.patching import argument, keep_scriptable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("clip",)
+
+
+class Clipping:
+    """Writes `clip`."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self._put = shared.session.put("clip")
+
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
+        """Clipping begins; the first argument is a list or a tensor by now."""
+        given = argument(args, kwargs, 0, "parameters")
+        params = [given] if isinstance(given, torch.Tensor) else given if isinstance(given, (list, tuple)) else []
+        limit = argument(args, kwargs, 1, "max_norm", kwargs.get("clip_value", 0.0))
+        records = (self.shared.book.known(tensor) for tensor in params)
+        owner = next((record.owner.name for record in records if record is not None and record.owner), "")
+        return "", (owner, float(limit), len(params))
+
+    def leave(self, frame: Frame, token: Any, result: Any, raised: bool) -> None:
+        """It returned the norm, or nothing for values."""
+        owner, limit, count = token
+        if raised:
+            return
+        kind = "value" if "value" in frame.api else "norm"
+        norm = -1.0
+        if isinstance(result, torch.Tensor):
+            if result.device.type != "cpu":
+                self.shared.session.gap("clip", "norm: data on devices is not read")
+            else:
+                norm = float(result)
+        elif isinstance(result, (int, float)):
+            norm = float(result)
+        self._put(frame.call, kind, owner, frame.step, frame.begin, limit, norm, count)
+
+
+def _reiterable(watched: Callable[..., Any]) -> Callable[..., Any]:
+    """Let parameters be looked at although they may come from a generator."""
+
+    @functools.wraps(watched)
+    def wrapper(parameters: Any, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling() or isinstance(parameters, (torch.Tensor, list, tuple)):
+            return watched(parameters, *args, **kwargs)
+        # torch warns about a generator that is empty: that one is handed on
+        return watched(list(parameters) or parameters, *args, **kwargs)
+
+    keep_scriptable(wrapper, watched)
+    return wrapper
+
+
+def install(shared: Shared) -> None:
+    """Patch both functions where they are defined and where they are exported."""
+    clipping = Clipping(shared)
+    for name in ("clip_grad_norm_", "clip_grad_value_"):
+        shared.watch("clipping", clip_grad, name, f"torch.nn.utils.{name}", clipping.enter, clipping.leave,
+                     family="clip")
+        wrapper = _reiterable(getattr(clip_grad, name))
+        shared.patches.replace(clip_grad, name, wrapper)
+        shared.patches.replace(utils, name, wrapper)

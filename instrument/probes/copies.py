@@ -1,0 +1,119 @@
+"""Deep copies of models: averages, target and teacher networks."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.models import is_model
+from tcrules.instrument.probes.patching import around
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.states import States
+    from tcrules.instrument.probes.structure import Structure
+
+RELATIONS = ("copy",)
+MAX_PENDING = 200
+
+
+@dataclass(slots=True)
+class _Copied:
+    copy: weakref.ref[nn.Module]
+    source: weakref.ref[nn.Module]
+    at: int
+
+
+class Copies:
+    """Writes `copy` once the source trains, and the values of copies that do not train when steps end."""
+
+    def __init__(self, shared: Shared, structure: Structure, states: States) -> None:
+        self.shared, self.structure, self.states = shared, structure, states
+        self.book = shared.book
+        self._pending: list[_Copied] = []
+        self._copies: list[weakref.ref[nn.Module]] = []
+        self._last = -1
+        self._put = shared.session.put("copy")
+
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module | None:
+        """`deepcopy` begins; only that of a whole model is of interest."""
+        thing = args[0] if args else kwargs.get("x")
+        if not isinstance(thing, nn.Module) or "deepcopy" in context.busy or not is_model(thing):
+            return None
+        context.busy.add("deepcopy")
+        return thing
+
+    def leave(self, source: nn.Module, result: Any, raised: bool) -> None:
+        """It returned: parameters of the copy inherit what is known about those of the source."""
+        if raised or result is source or not isinstance(result, nn.Module):
+            return
+        at = self.shared.tick()
+        for old, new in zip(source.parameters(), result.parameters(), strict=False):
+            param, known = self.book.param(new), self.book.known(old)
+            param.created = at
+            param.trained = known is not None and known.trained
+        if len(self._pending) < MAX_PENDING:
+            self._pending.append(_Copied(weakref.ref(result), weakref.ref(source), at))
+
+    def describe_new(self) -> None:
+        """Write the copies of models that train by now.
+
+        Not at once: layers are cloned while models are built (`nn.TransformerEncoder`), and become parts of them.
+        """
+        kept = []
+        for pending in self._pending:
+            made, source = pending.copy(), pending.source()
+            if made is None or source is None:
+                continue
+            record = self.book.models.get(source)
+            if record is None or not record.trains:
+                kept.append(pending)
+            elif self.book.top(made) is not self.book.top(source):
+                self._copies.append(pending.copy)
+                self._put(self.structure.model(made).name, record.name, pending.at)
+        self._pending = kept
+
+    def step_over(self, step: int) -> None:
+        """A step is over: read the copies."""
+        self._last = step
+        alive = []
+        for reference in self._copies:
+            made = reference()
+            if made is None:
+                continue
+            alive.append(reference)
+            record = self.structure.model(made)
+            if not record.trains:
+                self.states.params(record, step)
+        self._copies = alive
+
+    def close(self) -> None:
+        """The run is over: so is its last step, which no next one will tell."""
+        if self._copies and self._last < self.shared.clock.step:
+            self.step_over(self.shared.clock.step)
+
+
+def install(shared: Shared, copies: Copies) -> None:
+    """Patch `copy.deepcopy`, also where torch imported it by name."""
+    guard = shared.session.guard("copies")
+    leave = guard(copies.leave)
+
+    def after(source: nn.Module, result: Any, raised: bool) -> None:
+        context.busy.discard("deepcopy")
+        leave(source, result, raised)
+
+    original = copy.deepcopy
+    wrapper = around(original, guard(copies.enter), after)
+    shared.patches.replace(copy, "deepcopy", wrapper)
+    averaging: Any = sys.modules.get("torch.optim.swa_utils")
+    if averaging is not None and getattr(averaging, "deepcopy", None) is original:
+        shared.patches.replace(averaging, "deepcopy", wrapper)
+    shared.step_begins.append(("copies", copies.describe_new))
+    shared.step_over.append(("copies", copies.step_over))
+    shared.patches.on_undo(copies.close)

@@ -1,0 +1,222 @@
+"""Data loaders and the batches that they yield."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import dataloader, sampler
+
+from tcrules.instrument.fingerprint import combine
+from tcrules.instrument.identity import IdentityMap
+from tcrules.instrument.probes.context import dtype_name
+from tcrules.instrument.probes.values import local, quiet, sample_print
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.workers import WorkerEntry
+
+RELATIONS = ("loader", "epoch", "batch", "batch_field")
+#: Tensors of a batch that are described, and how deep they may be nested.
+MAX_FIELDS, MAX_DEPTH = 32, 4
+
+
+@dataclass(slots=True, eq=False)
+class Iteration:
+    """One pass over a loader."""
+
+    loader: str
+    epoch: int
+    index: int = 0
+    #: A worker made the batch that is fetched; -1 = the main process.
+    worker: int = -1
+
+
+class Batches:
+    """Knows which tensors came from which loader, and which loaders are being iterated."""
+
+    def __init__(self) -> None:
+        self._tensors: IdentityMap[tuple[str, int, int, int | None]] = IdentityMap()
+        self._active: list[tuple[weakref.ref[Any], str]] = []
+
+    def of(self, tensor: torch.Tensor) -> tuple[str, int | None]:
+        """Return (loader, fingerprint) of a tensor, "" and None if it is not as a loader yielded it."""
+        known = self._tensors.get(tensor)
+        if known is None:
+            return "", None
+        loader, pointer, version, data = known
+        same = tensor.data_ptr() == pointer and _version(tensor) == version
+        return loader, data if same else None
+
+    def put(self, tensor: torch.Tensor, loader: str, data: int | None) -> None:
+        """Note that a loader yielded a tensor."""
+        self._tensors.put(tensor, (loader, tensor.data_ptr(), _version(tensor), data))
+
+    def begin(self, iterator: object, loader: str) -> None:
+        """A loader is being iterated."""
+        self.end(iterator)
+        self._active.append((weakref.ref(iterator), loader))
+
+    def end(self, iterator: object) -> None:
+        """An iterator is exhausted."""
+        self._active = [entry for entry in self._active if entry[0]() is not None and entry[0]() is not iterator]
+
+    def active(self) -> str:
+        """Return the loader whose iteration began last and goes on, "" if there is none."""
+        while self._active and self._active[-1][0]() is None:
+            self._active.pop()
+        return self._active[-1][1] if self._active else ""
+
+
+class Loaders:
+    """Writes facts of loaders."""
+
+    def __init__(self, shared: Shared, batches: Batches, entry: WorkerEntry | None) -> None:
+        self.shared, self.batches, self.entry = shared, batches, entry
+        self.clock = shared.clock
+        self._epochs: IdentityMap[list[int]] = IdentityMap()
+        self._iterations: IdentityMap[Iteration] = IdentityMap()
+        session = shared.session
+        self._put, self._put_epoch = session.put("loader"), session.put("epoch")
+        self._put_batch, self._put_field = session.put("batch"), session.put("batch_field")
+
+    def enter_iter(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Iteration:
+        """`iter(loader)`: a new epoch."""
+        loader = args[0]
+        name = self.shared.names.loader(loader)
+        epochs = self._epochs.get(loader)
+        if epochs is None:
+            epochs = [0]
+            self._epochs.put(loader, epochs)
+            kind, shuffle = describe_sampler(loader)
+            batch = getattr(loader, "batch_size", None)
+            self._put(name, kind, shuffle, loader.num_workers, -1 if batch is None else batch, _length(loader))
+        iteration = Iteration(name, epochs[0])
+        epochs[0] += 1
+        told = getattr(getattr(loader, "sampler", None), "epoch", -1)
+        epoch = told if isinstance(told, int) else -1
+        self._put_epoch(name, iteration.epoch, self.clock.step, self.shared.tick(), epoch)
+        if self.entry is not None:
+            self.entry.loader, self.entry.epoch = name, iteration.epoch
+        return iteration
+
+    def leave_iter(self, iteration: Iteration, result: Any, raised: bool) -> None:
+        """The iterator exists."""
+        if not raised:
+            self._iterations.put(result, iteration)
+            self.batches.begin(result, iteration.loader)
+
+    def enter_next(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> tuple[Any, Iteration] | None:
+        """A batch is fetched."""
+        iteration = self._iterations.get(args[0])
+        if iteration is None:
+            return None
+        iteration.worker = _next_worker(args[0])
+        return args[0], iteration
+
+    def leave_next(self, token: tuple[Any, Iteration], batch: Any, raised: bool) -> None:
+        """A batch was yielded, or the iterator is exhausted."""
+        iterator, now = token
+        if raised:
+            self.batches.end(iterator)
+            return
+        step, at, size, prints = self.clock.step, self.shared.tick(), 0, []
+        for number, (field, tensor) in enumerate(fields(batch)):
+            if number >= MAX_FIELDS:
+                self.shared.session.gap("batch_field", f"more than {MAX_FIELDS} tensors in a batch")
+                break
+            size = size or (tensor.shape[0] if tensor.dim() else 1)
+            data = sample_print(tensor)
+            self.batches.put(tensor, now.loader, data)
+            if data is not None:
+                prints.append(data)
+                dtype = dtype_name[tensor.dtype]
+                self._put_field(
+                    now.loader, now.epoch, now.index, now.worker, step, at, field, dtype, data, is_constant(tensor)
+                )
+        data = combine(prints)
+        self._put_batch(now.loader, now.epoch, now.index, now.worker, step, at, size, data)
+        now.index += 1
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def fields(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield (path, tensor) of a batch: nested tuples, lists and mappings."""
+    if isinstance(value, torch.Tensor):
+        yield path, value
+        return
+    if not depth:
+        return
+    if isinstance(value, (tuple, list)):
+        names: Any = getattr(value, "_fields", None) or range(len(value))
+        items = zip(names, value, strict=False)
+    elif hasattr(value, "items") and hasattr(value, "keys"):
+        items = value.items()
+    else:
+        return
+    for name, item in items:
+        yield from fields(item, f"{path}.{name}" if path else str(name), depth - 1)
+
+
+def is_constant(tensor: torch.Tensor) -> bool:
+    """Return whether all elements are equal; most tensors are told by a few."""
+    plain = local(tensor)
+    if plain is None or plain.numel() < 2:
+        return plain is not None
+    with torch.no_grad(), quiet():
+        flat = plain.reshape(-1) if plain.is_contiguous() else plain.flatten()
+        few = flat[:: max(1, flat.numel() // 16)]
+        return bool((few == flat[0]).all()) and bool((flat == flat[0]).all())
+
+
+def describe_sampler(loader: Any) -> tuple[str, bool]:
+    """Return the class of a loader's sampler, and whether it is meant to change the order each epoch."""
+    found = getattr(loader, "sampler", None)
+    custom = getattr(loader, "batch_sampler", None)
+    if custom is not None and type(custom) is not sampler.BatchSampler:
+        found = custom
+    shuffle = getattr(found, "shuffle", None)
+    if not isinstance(shuffle, bool):
+        shuffle = isinstance(found, (sampler.RandomSampler, sampler.SubsetRandomSampler, sampler.WeightedRandomSampler))
+    return type(found).__name__ if found is not None else "", shuffle
+
+
+def _length(loader: Any) -> int:
+    # asking a loader of an iterable dataset makes it warn later on when it yields more
+    if isinstance(loader.dataset, torch.utils.data.IterableDataset):
+        return -1
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return -1
+
+
+def _next_worker(iterator: Any) -> int:
+    """Return the worker that makes the next batch, as `_MultiProcessingDataLoaderIter._next_data` finds it."""
+    tasks = getattr(iterator, "_task_info", None)
+    if tasks is None:
+        return -1
+    status = iterator._workers_status
+    for index in range(iterator._rcvd_idx, iterator._send_idx):
+        task = tasks.get(index)
+        if task is not None and (len(task) == 2 or status[task[0]]):
+            return int(task[0])
+    return -1
+
+
+def install(shared: Shared, batches: Batches, entry: WorkerEntry | None) -> None:
+    """Patch `DataLoader.__iter__` and what its iterators inherit."""
+    loaders = Loaders(shared, batches, entry)
+    guard = shared.session.guard("data")
+    shared.patches.around(
+        dataloader.DataLoader, "__iter__", guard(loaders.enter_iter), guard(loaders.leave_iter)
+    )
+    base = dataloader._BaseDataLoaderIter
+    shared.patches.around(base, "__next__", guard(loaders.enter_next), guard(loaders.leave_next))

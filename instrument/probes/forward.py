@@ -1,0 +1,235 @@
+"""Forward passes: the outermost call of a model, the calls of its layers, and what happened around them."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tcrules.instrument.fingerprint import combine
+from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward
+from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
+from tcrules.instrument.probes.values import sample_print, tensors_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcrules.instrument.probes.data import Batches
+    from tcrules.instrument.probes.dropout import Dropout
+    from tcrules.instrument.probes.generators import Generators
+    from tcrules.instrument.probes.models import Model
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.states import States
+    from tcrules.instrument.probes.structure import Structure
+    from tcrules.instrument.probes.ties import Ties
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("forward", "module_call")
+API = "torch.nn.Module.forward"
+#: Layers are recorded in the first steps, then in every so many.
+FIRST_STEPS, EVERY = 3, 16
+#: Calls of one layer that are recorded per forward (cells of recurrent networks).
+MAX_CALLS = 4
+
+
+class Run:
+    """An outermost forward that is running."""
+
+    __slots__ = ("autocast", "buffers", "frame", "grad", "input", "loader", "model", "name", "record", "rng", "training")
+
+    def __init__(self, frame: Frame, name: str, model: nn.Module, record: Model, training: bool) -> None:
+        self.frame = frame
+        self.name = name
+        self.model = model
+        self.record = record
+        self.training = training
+        self.grad = torch.is_grad_enabled()
+        self.autocast = autocast_dtype(dtype_name)
+        self.loader = ""
+        self.input = 0
+        self.rng: list[tuple[str, int]] = []
+        self.buffers: list[tuple[Any, str, str, int]] = []
+
+
+class Forward:
+    """Patches `Module.__call__`; other probes of forward facts are called from here."""
+
+    def __init__(
+        self, shared: Shared, structure: Structure, ties: Ties, states: States, generators: Generators,
+        batches: Batches, dropout: Dropout,
+    ) -> None:
+        self.shared = shared
+        self.session, self.clock = shared.session, shared.clock
+        self.structure, self.ties = structure, ties
+        self.states, self.generators, self.batches = states, generators, batches
+        self.dropout = dropout
+        self._put, self._put_layer = shared.session.put("forward"), shared.session.put("module_call")
+
+    # ------------------------------------------------------------------ outermost calls
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run | None:
+        """Begin an outermost forward; None if the call is none (loss functions, recomputation in a backward)."""
+        model = unwrap(module)
+        if in_backward() or (self.shared.book.models.get(model) is None and not is_model(model)):
+            return None
+        if "_former_parameters" in model.__dict__ or torch.compiler.is_compiling():
+            return None  # a replica of DataParallel lives for one forward
+        if torch.is_grad_enabled():
+            self.clock.before_forward()
+        record = self.structure.model(model)
+        wrapped = type(module).__name__ in PARALLEL
+        name = self.shared.names.wrapper(module) if wrapped else record.name
+        frame = self.session.enter(API, name)
+        run = Run(frame, name, model, record, module.training)
+        context.root, context.forward, context.run = module, frame.call, run
+        self._prepare(run)
+        self._describe_input(run, args, kwargs)
+        if wrapped:
+            context.inner = model  # its buffers are read when the wrapper has broadcast them
+        else:
+            self.shared.safely("states", self.states.before, run)
+        self.shared.safely("rng", self.generators.before, run)
+        return run
+
+    def _prepare(self, run: Run) -> None:
+        record, step = run.record, self.clock.step
+        self.structure.trainability(record)
+        if run.grad and record.step != step:
+            if self.structure.replaced(record):
+                self.structure.refresh(run.model, record)
+            record.step, record.trains = step, True
+            for probe, callback in self.shared.step_begins:
+                self.shared.safely(probe, callback)
+            self.shared.safely("ties", self.ties.adopted, run.model, record)
+            self.shared.safely("ties", self.ties.look, run.model, record, run.frame.call)
+            self.shared.safely("states", self.states.params, record)
+        kind = (run.training, run.grad, run.autocast)
+        context.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
+        if context.sampled:
+            record.kinds.add(kind)
+            context.layers = dict(record.layers)
+            context.calls = {}
+            context.modules.append(run.model)
+
+    def _describe_input(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        prints = []
+        for tensor in tensors_in((args, kwargs)):
+            loader, data = self.batches.of(tensor)
+            run.loader = run.loader or loader
+            data = sample_print(tensor) if data is None else data
+            if data is None:
+                self.session.gap("forward", "input: data on devices is not read")
+            else:
+                prints.append(data)
+        run.loader = run.loader or self.batches.active()
+        run.input = prints[0] if len(prints) == 1 else combine(prints) if prints else 0
+
+    def leave(self, run: Run, raised: bool) -> None:
+        """End an outermost forward."""
+        record, frame = run.record, run.frame
+        if not raised:
+            self.shared.safely("rng", self.generators.after, run)
+            self.shared.safely("states", self.states.after, run)
+        live = [module for reference in record.switches if (module := reference()) is not None]
+        on = sum(module.training for module in live)
+        end = self.session.leave(frame, raised)
+        self._put(
+            frame.call, run.name, type(context.root).__name__, frame.step, frame.begin, end, run.training, run.grad,
+            run.autocast, on, len(live) - on, record.frozen, run.loader, run.input,
+        )
+
+    # ------------------------------------------------------------------ layers
+    def layer(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Record the call of a leaf layer."""
+        self.shared.safely("dropout", self.dropout.recurrent, module)
+        name, kind = context.layers[id(module)]
+        calls = context.calls
+        calls[name] = calls.get(name, 0) + 1
+        if calls[name] >= MAX_CALLS:
+            del context.layers[id(module)]
+        first = next(tensors_in((args, kwargs)), None)
+        returned = next(tensors_in(result), None)
+        self._put_layer(
+            context.forward, name, kind, self.clock.step, self.shared.tick(), module.training,
+            torch.is_grad_enabled(), autocast_dtype(dtype_name), _dtype(first), _dtype(weight_of(module)), _dtype(returned),
+        )
+
+
+def weight_of(module: nn.Module) -> torch.Tensor | None:
+    """Return the weight of a layer.
+
+    Not by attribute: under a parametrization reading `weight` computes it, and spectral norm then moves its buffers.
+    """
+    weight = module._parameters.get("weight")
+    if weight is None:
+        weight = module.__dict__.get("weight")
+    if isinstance(weight, torch.Tensor):
+        return weight
+    return next((p for p in module._parameters.values() if p is not None and p.is_floating_point()), None)
+
+
+def _dtype(tensor: torch.Tensor | None) -> str:
+    return "" if tensor is None else dtype_name[tensor.dtype]
+
+
+def install(shared: Shared, forward: Forward) -> None:
+    """Patch `Module.__call__`, which alone sees nested calls, exceptions and the state at the moment of the call."""
+    guard = shared.session.guard("forward")
+    original: Callable[..., Any] = nn.Module.__call__
+    nested = _nested(shared, forward, original)
+    enter, leave = guard(forward.enter), guard(forward.leave)
+    dynamo = torch.compiler.is_dynamo_compiling
+
+    @functools.wraps(original)
+    def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if dynamo():
+            return original(self, *args, **kwargs)
+        if context.root is not None:
+            if context.sampled or context.inner is self:
+                return nested(self, args, kwargs)
+            return original(self, *args, **kwargs)
+        run = enter(self, args, kwargs)
+        if run is None:
+            _reset()  # a probe may have failed half-way
+            return original(self, *args, **kwargs)
+        raised = True
+        try:
+            result = original(self, *args, **kwargs)
+            raised = False
+            return result
+        finally:
+            leave(run, raised)
+            _reset()
+
+    shared.patches.replace(nn.Module, "__call__", call)
+
+
+def _reset() -> None:
+    context.root, context.forward, context.inner, context.sampled, context.run = None, 0, None, False, None
+    context.modules.clear()
+
+
+def _nested(shared: Shared, forward: Forward, original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what runs for modules inside of a sampled forward."""
+    layer = shared.session.guard("module_call", "module_call")(forward.layer)
+    entered = shared.session.guard("states")(forward.states.inner)
+
+    def nested(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if context.inner is module:
+            context.inner = None
+            entered()
+        if not context.sampled:
+            return original(module, *args, **kwargs)
+        modules = context.modules
+        modules.append(module)
+        try:
+            result = original(module, *args, **kwargs)
+        finally:
+            if modules:
+                modules.pop()
+        if id(module) in context.layers:
+            layer(module, args, kwargs, result)
+        return result
+
+    return nested

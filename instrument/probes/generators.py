@@ -1,0 +1,66 @@
+"""States of the global random generators. They are read, never drawn from."""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tcrules.instrument.fingerprint import combine, fingerprint, fingerprint_bytes
+from tcrules.instrument.probes.values import quiet
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.forward import Run
+    from tcrules.instrument.probes.shared import Shared
+
+RELATIONS = ("rng",)
+#: Python's generator is costly to read (9 µs): it is looked at in the first steps and in every so many.
+FIRST_STEPS, EVERY = 3, 16
+#: numpy's MT19937: 624 words and the position.
+_NUMPY_BYTES = 625 * 4
+
+
+class Generators:
+    """Writes `rng` around outermost forwards."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.clock = shared.clock
+        self._put = shared.session.put("rng")
+
+    def before(self, run: Run) -> None:
+        """Read the states at entry."""
+        step = self.clock.step
+        run.rng = states(step < FIRST_STEPS or step % EVERY == 0)
+
+    def after(self, run: Run) -> None:
+        """Read them again and write both."""
+        after = dict(states(any(source == "python" for source, _ in run.rng)))
+        for source, before in run.rng:
+            if source in after:
+                self._put(run.frame.call, run.frame.step, source, before, after[source])
+
+
+def states(python: bool = True) -> list[tuple[str, int]]:
+    """Return fingerprints of the states of torch's host generator, numpy's legacy one and, if asked, Python's."""
+    with quiet():
+        data = fingerprint(torch.default_generator.get_state())
+    found = [("torch", data)] if data is not None else []
+    words = _numpy_words()
+    if words is not None:
+        found.append(("numpy", fingerprint_bytes(words)))
+    if python:
+        found.append(("python", combine(random.getstate()[1])))
+    return found
+
+
+def _numpy_words() -> bytes | None:
+    """Return the memory of numpy's global MT19937; reading it by `get_state` costs 45 µs. None if it is another one."""
+    numpy: Any = sys.modules.get("numpy.random.mtrand")
+    generator = getattr(getattr(numpy, "_rand", None), "_bit_generator", None)
+    if type(generator).__name__ != "MT19937":
+        return None
+    return ctypes.string_at(generator.ctypes.state_address, _NUMPY_BYTES)

@@ -1,0 +1,92 @@
+"""Loss functions: what they are given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+
+from tcrules.instrument.probes.context import dtype_name
+from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.values import local, quiet
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("loss_call",)
+#: Functions of input and target.
+FUNCTIONS = (
+    "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "kl_div", "ctc_loss", "poisson_nll_loss", "gaussian_nll_loss",
+    "soft_margin_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "hinge_embedding_loss",
+)
+#: Values are looked at in so many rows, evenly spaced.
+MAX_ROWS, MAX_VALUES = 64, 16384
+#: Calls are described in the first steps and in every so many; the others are facts of `call` only.
+FIRST_STEPS, EVERY = 3, 16
+
+
+class Losses:
+    """Writes `loss_call`."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.clock = shared.clock
+        self._put = shared.session.put("loss_call")
+
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+        """A loss function is called."""
+        if self.clock.step >= FIRST_STEPS and self.clock.step % EVERY:
+            return "", None
+        given, target = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "target")
+        if given is None:
+            given = kwargs.get("log_probs", kwargs.get("log_input"))
+        if target is None:
+            target = kwargs.get("targets")
+        return "", (given, target) if isinstance(given, torch.Tensor) else None
+
+    def leave(self, frame: Frame, token: Any, _result: Any, _raised: bool) -> None:
+        """It returned."""
+        if token is None:
+            return
+        given, target = token
+        plain = local(given)
+        if plain is None or plain.numel() == 0 or plain.is_complex():
+            self.shared.session.gap("loss_call", "data on devices is not read")
+            return
+        with torch.no_grad(), quiet():
+            low, high, normalised = describe(plain.detach())
+        grad = torch.is_grad_enabled()
+        is_tensor = isinstance(target, torch.Tensor)
+        self._put(
+            frame.call, frame.api, frame.step, frame.begin, grad, _shape(given), _shape(target) if is_tensor else "",
+            dtype_name[given.dtype], dtype_name[target.dtype] if is_tensor else "", low, high, normalised,
+        )
+
+
+def describe(given: torch.Tensor) -> tuple[float, float, bool]:
+    """Return (low, high, rows are distributions) of a sample of the rows of an input."""
+    rows = given.reshape(-1, given.shape[1], *given.shape[2:]) if given.dim() > 1 else given.reshape(1, -1)
+    rows = rows[:: max(1, rows.shape[0] // MAX_ROWS)]
+    if rows.numel() > MAX_VALUES and rows.dim() > 2:
+        rows = rows.flatten(2)[:, :, :: max(1, rows[0, 0].numel() * rows.shape[0] * rows.shape[1] // MAX_VALUES)]
+    rows = rows.float()
+    low, high = (float(value) for value in torch.aminmax(rows))
+    sums = rows.sum(1)
+    normalised = low >= 0 and rows.shape[1] > 1 and bool((sums - 1).abs().max() < 1e-3)
+    return low, high, normalised
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(str(size) for size in tensor.shape)
+
+
+def install(shared: Shared) -> None:
+    """Patch the functions; the modules (`nn.CrossEntropyLoss`) call them."""
+    losses = Losses(shared)
+    for name in FUNCTIONS:
+        api = f"torch.nn.functional.{name}"
+        shared.watch("loss", functional, name, api, losses.enter, losses.leave, family="loss")

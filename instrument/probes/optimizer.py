@@ -1,0 +1,229 @@
+"""Optimizers: what they own, and their steps with gradients and updates."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+
+from tcrules.instrument.identity import IdentityMap
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.models import Owner
+from tcrules.instrument.probes.patching import argument, around
+from tcrules.instrument.probes.updates import number_of
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.models import Param
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.updates import Updates
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("optimizer", "member", "optimizer_step", "param_group")
+API = "torch.optim.Optimizer.step"
+_MARK = "_tcrules_step"
+
+
+@dataclass(slots=True, eq=False)
+class Record:
+    """What is known about an optimizer."""
+
+    owner: Owner
+    kind: str
+    created: int
+    #: Groups as last written: identity and length of their parameter lists tell cheaply whether they changed.
+    groups: tuple[tuple[int, int], ...] = ()
+    members: list[list[Param]] = field(default_factory=list)
+    described: bool = False
+    #: Optimizers that step inside of this one on its parameters (ZeRO): they hold the state.
+    inner: list[weakref.ref[Optimizer]] = field(default_factory=list)
+    turns: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """A step that is running."""
+
+    frame: Frame
+    optimizer: Optimizer
+    record: Record
+    closure: bool
+    #: What `updates` remembers from entry to return: the parameters that it looks at, their prints, gradient classes.
+    seen: list[tuple[int, torch.Tensor, Param, dict[str, Any]]] = field(default_factory=list)
+    before: list[int | None] = field(default_factory=list)
+    classes: list[str] = field(default_factory=list)
+
+
+class Optimizers:
+    """Writes facts of optimizers; every logical step once, whoever wraps or patches it."""
+
+    def __init__(self, shared: Shared, updates: Updates) -> None:
+        self.shared, self.updates = shared, updates
+        self.session, self.clock, self.names = shared.session, shared.clock, shared.names
+        self.records: IdentityMap[Record] = IdentityMap()
+        session = shared.session
+        self._put, self._put_member = session.put("optimizer"), session.put("member")
+        self._put_step, self._put_group = session.put("optimizer_step"), session.put("param_group")
+
+    # ------------------------------------------------------------------ existence
+    def record(self, optimizer: Optimizer) -> Record:
+        """Return the record of an optimizer, a new one when it is met."""
+        known = self.records.get(optimizer)
+        if known is None:
+            name = self.names.optimizer(optimizer)
+            known = Record(Owner(name), type(optimizer).__name__, self.shared.tick())
+            self.records.put(optimizer, known)
+        return known
+
+    def made(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Optimizer:
+        """An optimizer is being constructed: the token is the object."""
+        optimizer: Optimizer = args[0]
+        return optimizer
+
+    def was_made(self, optimizer: Optimizer, _result: None, raised: bool) -> None:
+        """Its constructor returned."""
+        if not raised:
+            self.record(optimizer)
+            self.wrap(type(optimizer))
+
+    def describe_new(self) -> None:
+        """Write optimizers that appeared since the last step; called before the first gradient forward of a step.
+
+        Not at once: an optimizer inside of another one (ZeRO) is told only when the outer one is complete.
+        """
+        for optimizer, record in self.records.live():
+            self.wrap(type(optimizer))  # the user may have replaced `step` of the class since
+            if not record.described:
+                if self._is_inner(optimizer):
+                    record.described = True
+                    self.clock.optimizer_gone(record.owner.name)
+                else:
+                    self.describe(optimizer, record)
+
+    def _is_inner(self, optimizer: object) -> bool:
+        return any(
+            value is optimizer
+            for other, _ in self.records.live() if other is not optimizer
+            for value in vars(other).values()
+        )
+
+    def describe(self, optimizer: Any, record: Record) -> None:
+        """Write an optimizer once, and its members when its groups changed."""
+        if not record.described:
+            record.described = True
+            self._put(record.owner.name, record.kind, record.created)
+        groups = tuple((id(group["params"]), len(group["params"])) for group in optimizer.param_groups)
+        if groups == record.groups:
+            return
+        known = {id(param) for members in record.members for param in members}
+        record.groups, record.members, sizes = groups, [], []
+        at = self.shared.tick()
+        for number, group in enumerate(optimizer.param_groups):
+            members = []
+            for index, tensor in enumerate(group["params"]):
+                self.names.owned(tensor, record.owner.name, number, index)
+                param = self.shared.book.param(tensor)
+                members.append(param)
+                sizes.append(2 * tensor.numel() * tensor.element_size())
+                param.owner = param.owner or record.owner
+                if id(param) not in known:
+                    self._put_member(record.owner.name, param.name, number, at)
+            record.members.append(members)
+        record.turns = self.updates.turns(sizes)
+
+    # ------------------------------------------------------------------ steps
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+        """A step begins; None if it belongs to another step of this thread."""
+        optimizer: Any = args[0]
+        record = self.record(optimizer)
+        for outer in context.steps:
+            if outer.optimizer is optimizer or self._belongs(optimizer, outer):
+                return None
+        self.clock.before_optimizer(record.owner.name)
+        self.describe(optimizer, record)
+        frame = self.session.enter(API, record.owner.name)
+        step = Step(frame, optimizer, record, argument(args, kwargs, 1, "closure") is not None)
+        for number, group in enumerate(optimizer.param_groups):
+            lr, decay = number_of(group.get("lr", 0.0)), number_of(group.get("weight_decay", 0.0))
+            self._put_group(frame.call, record.owner.name, record.owner.nth, frame.step, number, lr, decay)
+        self.shared.safely("updates", self.updates.before, step)
+        context.steps.append(step)
+        return step
+
+    def _belongs(self, optimizer: Any, outer: Step) -> bool:
+        """Whether a step inside of another one works on the parameters of that one."""
+        owned = {id(p) for group in outer.optimizer.param_groups for p in group["params"]}
+        if not all(id(p) in owned for group in optimizer.param_groups for p in group["params"]):
+            return False
+        if all(inner() is not optimizer for inner in outer.record.inner):
+            outer.record.inner.append(weakref.ref(optimizer))
+            self.clock.optimizer_gone(self.names.optimizer(optimizer))
+        return True
+
+    def leave(self, step: Step, _result: Any, raised: bool) -> None:
+        """A step returned."""
+        frame, record = step.frame, step.record
+        skipped = overflowed(step.optimizer)
+        if not raised:
+            self.shared.safely("updates", self.updates.after, step)
+        end = self.session.leave(frame, raised)
+        if not raised:
+            self.done(frame, record, end, skipped, step.closure)
+            if context.scaling is not None and context.scaling.optimizer is step.optimizer:
+                context.scaling.stepped = not skipped
+
+    def done(self, frame: Frame, record: Record, end: int, skipped: bool, closure: bool = False) -> None:
+        """Write a step and count it; also one that a scaler skipped."""
+        name = record.owner.name
+        self._put_step(frame.call, name, record.owner.nth, frame.step, frame.begin, end, skipped, closure)
+        record.owner.nth += 1
+        for members in record.members:
+            for param in members:
+                param.owner = record.owner
+        self.clock.optimizer_stepped(name)
+
+    # ------------------------------------------------------------------ patches
+    def wrap(self, cls: type[Optimizer]) -> None:
+        """Wrap `step` of a class unless it is wrapped.
+
+        A wrapper of the class sees what torch's own hooks do not: exceptions, and any step after `torch.compile`
+        unwrapped the hooks (dynamo's TorchPatcher replaces `step` by its `__wrapped__`, which ours therefore lacks).
+        """
+        if getattr(cls.step, _MARK, False):
+            return
+        guard = self.session.guard("optimizer")
+        leave = guard(self.leave)
+
+        def after(step: Step, result: Any, raised: bool) -> None:
+            if step in context.steps:
+                del context.steps[context.steps.index(step):]
+            leave(step, result, raised)
+
+        wrapper: Any = around(cls.step, guard(self.enter), after)
+        functools.update_wrapper(wrapper, cls.step)
+        del wrapper.__wrapped__
+        setattr(wrapper, _MARK, True)
+        wrapper.hooked = True  # torch's constructor would wrap it again
+        self.shared.patches.replace(cls, "step", wrapper)
+
+
+def overflowed(optimizer: Any) -> bool:
+    """Return whether a fused optimizer got an overflow from the scaler and skipped its step by itself."""
+    found = getattr(optimizer, "found_inf", None)
+    return isinstance(found, torch.Tensor) and found.device.type == "cpu" and bool(found.item())
+
+
+def install(shared: Shared, optimizers: Optimizers) -> None:
+    """Patch the constructor and the steps of the classes that exist."""
+    guard = shared.session.guard("optimizer")
+    shared.patches.around(Optimizer, "__init__", guard(optimizers.made), guard(optimizers.was_made))
+    pending = list(Optimizer.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        pending += cls.__subclasses__()
+        if "step" in vars(cls) and getattr(cls.step, "hooked", False):
+            optimizers.wrap(cls)  # instances exist already: no constructor will tell
+    shared.step_begins.append(("optimizer", optimizers.describe_new))

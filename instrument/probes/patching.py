@@ -1,0 +1,106 @@
+"""Replacing functions of other libraries, and putting them back."""
+
+from __future__ import annotations
+
+import functools
+import types
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function: TypeAlias = "Callable[..., Any]"
+#: Sees the arguments before a call; returns a token for the exit, or None to leave this call alone.
+Before: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], Any]"
+#: Sees token, result and whether the call raised.
+After: TypeAlias = "Callable[[Any, Any, bool], None]"
+
+_ABSENT: Any = object()
+_is_compiling: Callable[[], bool] = torch.compiler.is_compiling
+
+
+class Patches:
+    """Attributes that were replaced; `undo` restores them in reverse order."""
+
+    def __init__(self) -> None:
+        self._undo: list[tuple[Any, str, Any, Any]] = []
+        self._removers: list[Callable[[], None]] = []
+
+    def replace(self, owner: Any, name: str, value: Any) -> None:
+        """Set an attribute of a module or class and remember what was there."""
+        before = vars(owner).get(name, _ABSENT)
+        setattr(owner, name, value)
+        self._undo.append((owner, name, before, value))
+
+    def around(self, owner: Any, name: str, before: Before, after: After) -> None:
+        """Wrap a function or method of `owner` by `around`; nothing happens if this torch does not have it."""
+        original = getattr(owner, name, None)
+        if original is None:
+            return
+        self.replace(owner, name, around(original, before, after))
+
+    def on_undo(self, remove: Callable[[], None]) -> None:
+        """Call `remove` on undo, e.g. the removal of a hook."""
+        self._removers.append(remove)
+
+    def undo(self) -> None:
+        """Restore everything that still is what we put there; what somebody replaced after us is left alone."""
+        while self._removers:
+            self._removers.pop()()
+        while self._undo:
+            owner, name, before, value = self._undo.pop()
+            if vars(owner).get(name, _ABSENT) is not value:
+                continue
+            if before is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)
+
+
+def around(original: Function, before: Before, after: After) -> Function:
+    """Return `original` with `before` and `after` called around it.
+
+    Both must not raise (see `Probe.guarded`). Inside compiled regions the wrapper is transparent: dynamo folds the
+    first test to a constant, so that nothing of ours is traced, guarded on or recompiled.
+    """
+
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if _is_compiling():
+            return original(*args, **kwargs)
+        token = before(args, kwargs)
+        if token is None:
+            return original(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException:
+            after(token, None, True)
+            raise
+        after(token, result, False)
+        return result
+
+    keep_scriptable(wrapper, original)
+    return wrapper
+
+
+def keep_scriptable(wrapper: Function, original: Function) -> None:
+    """Let torch.jit.script see through a wrapper, whose Python source it could not compile.
+
+    A builtin is looked up by the id of the function object, a Python function through `__prepare_scriptable__`.
+    """
+    if isinstance(original, types.BuiltinFunctionType):
+        builtins = torch.jit._builtins
+        operator = builtins._find_builtin(original)
+        if operator is not None:
+            builtins._register_builtin(wrapper, operator)
+    elif isinstance(original, types.FunctionType):
+        wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
+
+
+def argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any = None) -> Any:
+    """Return an argument that may have been passed by position or by name."""
+    if len(args) > position:
+        return args[position]
+    return kwargs.get(name, default)

@@ -1,0 +1,56 @@
+"""The probes, in the order of their installation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcrules.instrument.probes import (
+    Probe, backward, checkpoint, clearing, clipping, copies, data, distributed, dropout, forward, generators,
+    initialisation, loss, mode, optimizer, scaler, scheduler, seeding, states, structure, ties, updates, workers,
+)
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.shared import Shared
+
+
+def _copies(shared: Shared, made: dict[str, Any]) -> None:
+    copies.install(shared, copies.Copies(shared, made["structure"], made["states"]))
+
+
+def _forward(shared: Shared, made: dict[str, Any]) -> None:
+    parts = (made[name] for name in ("structure", "ties", "states", "rng", "batches", "dropout"))
+    forward.install(shared, forward.Forward(shared, *parts))
+
+
+def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
+    optimizers = optimizer.Optimizers(shared, made["updates"])
+    optimizer.install(shared, optimizers)
+    return optimizers
+
+
+#: Name, relations, installation. Later ones may use earlier ones.
+PROBES: tuple[Probe, ...] = (
+    Probe("structure", structure.RELATIONS, lambda shared, _: structure.install(shared)),
+    Probe("ties", ties.RELATIONS, lambda shared, _: ties.install(shared)),
+    Probe("states", states.RELATIONS, lambda shared, _: states.States(shared)),
+    Probe("rng", generators.RELATIONS, lambda shared, _: generators.Generators(shared)),
+    Probe("updates", updates.RELATIONS, lambda shared, _: updates.Updates(shared)),
+    Probe("optimizer", optimizer.RELATIONS, _optimizer),
+    Probe("workers", workers.RELATIONS, lambda shared, _: workers.install(shared)),
+    Probe("batches", (), lambda _shared, _: data.Batches()),
+    Probe("data", data.RELATIONS, lambda shared, made: data.install(shared, made["batches"], made.get("workers"))),
+    Probe("dropout", dropout.RELATIONS, lambda shared, _: dropout.install(shared)),
+    Probe("forward", forward.RELATIONS, _forward),
+    Probe("copies", copies.RELATIONS, _copies),
+    Probe("initialisation", initialisation.RELATIONS, lambda shared, _: initialisation.install(shared)),
+    Probe("mode", mode.RELATIONS, lambda shared, _: mode.install(shared)),
+    Probe("loss", loss.RELATIONS, lambda shared, _: loss.install(shared)),
+    Probe("backward", backward.RELATIONS, lambda shared, _: backward.install(shared)),
+    Probe("clearing", clearing.RELATIONS, lambda shared, _: clearing.install(shared)),
+    Probe("clipping", clipping.RELATIONS, lambda shared, _: clipping.install(shared)),
+    Probe("scaler", scaler.RELATIONS, lambda shared, made: scaler.install(shared, made["optimizer"])),
+    Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared)),
+    Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared)),
+    Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared)),
+    Probe("checkpoint", checkpoint.RELATIONS, lambda shared, _: checkpoint.install(shared)),
+)

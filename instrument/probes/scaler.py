@@ -1,0 +1,137 @@
+"""Gradient scalers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.amp import grad_scaler
+
+from tcrules.instrument.identity import IdentityMap
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.optimizer import API as STEP_API
+
+if TYPE_CHECKING:
+    from tcrules.instrument.probes.optimizer import Optimizers
+    from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.session import Frame
+
+RELATIONS = ("scaler", "scaler_scale", "scaler_unscale", "scaler_step", "scaler_update")
+
+
+@dataclass(slots=True, eq=False)
+class Scaling:
+    """A step through a scaler that is running."""
+
+    optimizer: Any
+    stepped: bool = False
+
+
+class Scalers:
+    """Writes facts of scalers; one that is disabled is only named."""
+
+    def __init__(self, shared: Shared, optimizers: Optimizers) -> None:
+        self.shared, self.optimizers = shared, optimizers
+        session = shared.session
+        self._known: IdentityMap[str] = IdentityMap()
+        self._put = session.put("scaler")
+        self._put_scale, self._put_unscale = session.put("scaler_scale"), session.put("scaler_unscale")
+        self._put_step, self._put_update = session.put("scaler_step"), session.put("scaler_update")
+
+    def name(self, scaler: Any) -> str:
+        """Return the name of a scaler and write it once."""
+        known = self._known.get(scaler)
+        if known is None:
+            known = self.shared.names.scaler(scaler)
+            self._known.put(scaler, known)
+            self._put(known, bool(scaler.is_enabled()))
+        return known
+
+    def made(self, scaler: Any, _result: Any, raised: bool) -> None:
+        """A scaler was constructed."""
+        if not raised:
+            self.name(scaler)
+
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+        """`scale` or `update` begins."""
+        scaler = args[0]
+        name = self.name(scaler)
+        return (name, (scaler, self._scale(scaler))) if scaler.is_enabled() else None
+
+    def enter_optimizer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+        """`unscale_` or `step` begins."""
+        found = self.enter(args, kwargs)
+        optimizer = argument(args, kwargs, 1, "optimizer")
+        return None if found is None else (found[0], (args[0], optimizer))
+
+    def enter_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+        """`step` begins."""
+        found = self.enter_optimizer(args, kwargs)
+        if found is None:
+            return None
+        optimizer = found[1][1]
+        self.shared.clock.before_optimizer(self.shared.names.optimizer(optimizer))
+        context.scaling = Scaling(optimizer)
+        return found
+
+    def _scale(self, scaler: Any) -> float:
+        """Return the scale; the initial one before first use, 0.0 where it is on a device."""
+        scale = getattr(scaler, "_scale", None)
+        if scale is None:
+            return float(getattr(scaler, "_init_scale", 0.0))
+        if isinstance(scale, torch.Tensor) and scale.device.type == "cpu":
+            return float(scale)
+        for relation in ("scaler_scale", "scaler_update"):
+            self.shared.session.gap(relation, "data on devices is not read")
+        return 0.0
+
+    def leave_scale(self, frame: Frame, token: Any, _result: Any, _raised: bool) -> None:
+        """`scale` returned."""
+        self._put_scale(frame.call, frame.object, frame.step, frame.begin, token[1])
+
+    def leave_unscale(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
+        """`unscale_` returned."""
+        if not raised:
+            name = self.shared.names.optimizer(token[1])
+            self._put_unscale(frame.call, frame.object, name, frame.step, frame.begin)
+
+    def leave_step(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
+        """`step` returned: without a step of the optimizer there was an overflow."""
+        scaling, context.scaling = context.scaling, None
+        if raised or scaling is None:
+            return
+        optimizer = token[1]
+        record = self.optimizers.record(optimizer)
+        if not scaling.stepped:
+            self._skip(optimizer, record)
+        self._put_step(frame.call, frame.object, record.owner.name, frame.step, frame.begin, not scaling.stepped)
+
+    def _skip(self, optimizer: Any, record: Any) -> None:
+        self.optimizers.describe(optimizer, record)
+        inner = self.shared.session.enter(STEP_API, record.owner.name)
+        end = self.shared.session.leave(inner)
+        self.optimizers.done(inner, record, end, skipped=True)
+
+    def leave_update(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
+        """`update` returned."""
+        if not raised:
+            self._put_update(
+                frame.call, frame.object, frame.step, frame.begin, token[1], self._scale(token[0])
+            )
+
+
+def install(shared: Shared, optimizers: Optimizers) -> None:
+    """Patch `torch.amp.GradScaler`, which the device-specific ones inherit from."""
+    scalers = Scalers(shared, optimizers)
+    cls, guard = grad_scaler.GradScaler, shared.session.guard("scaler")
+    shared.patches.around(cls, "__init__", guard(lambda args, kwargs: args[0]), guard(scalers.made))
+    methods = (
+        ("scale", scalers.enter, scalers.leave_scale),
+        ("unscale_", scalers.enter_optimizer, scalers.leave_unscale),
+        ("step", scalers.enter_step, scalers.leave_step),
+        ("update", scalers.enter, scalers.leave_update),
+    )
+    for name, enter, leave in methods:
+        shared.watch("scaler", cls, name, f"torch.amp.GradScaler.{name}", enter, leave)

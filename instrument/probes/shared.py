@@ -1,0 +1,108 @@
+"""What all probes of a session share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.models import Book
+from tcrules.instrument.probes.patching import Patches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tcrules.instrument.session import Frame, Session
+
+#: The watched call, and what its probe remembers from entry to return.
+Token: TypeAlias = "tuple[Frame, Any]"
+
+
+class Shared:
+    """Session, patches and records; one per `install`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.clock = session.clock
+        self.tick = session.clock.tick
+        self.names = session.names
+        self.patches = Patches()
+        self.book = Book(session.names.param)
+        #: Called when a step is over, with its number; before the first gradient forward of a step; and
+        #: before the first backward of the process.
+        self.step_over: list[tuple[str, Callable[[int], None]]] = []
+        self.step_begins: list[tuple[str, Callable[[], None]]] = []
+        self.first_backward: list[tuple[str, Callable[[], None]]] = []
+        self._chain_clock()
+
+    def _chain_clock(self) -> None:
+        clock, before = self.clock, self.clock.on_step
+
+        def over(step: int, begin: int, end: int) -> None:
+            before(step, begin, end)
+            for probe, callback in self.step_over:
+                self.safely(probe, callback, step)
+
+        clock.on_step = over
+        self.patches.on_undo(lambda: setattr(clock, "on_step", before))
+
+    def safely(self, probe: str, callback: Callable[..., None], *args: Any) -> None:
+        """Call another probe's code from within a guarded callback: a fault disables that probe, not the caller."""
+        if self.session.is_disabled(probe):
+            return
+        try:
+            callback(*args)
+        except Exception as fault:
+            self.session.disable(probe, fault)
+
+    def distributed(self) -> bool:
+        """Return whether more than one process trains."""
+        return torch.distributed.is_available() and torch.distributed.is_initialized() and (
+            torch.distributed.get_world_size() > 1
+        )
+
+    def watch(
+        self,
+        probe: str,
+        owner: Any,
+        name: str,
+        api: str,
+        enter: Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, Any] | None],
+        leave: Callable[[Frame, Any, Any, bool], None],
+        family: str = "",
+    ) -> None:
+        """Patch a function so that it is recorded as a call of `api`.
+
+        Args:
+            enter: returns the object that the call acts on and a token, or None to leave this call alone.
+            leave: gets the frame, the token, the result and whether the call raised; may emit facts.
+            family: functions of one family that call each other count once; by default `api` alone.
+        """
+        session, busy = self.session, family or api
+
+        def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
+            if busy in context.busy:  # only the outermost of nested calls counts
+                return None
+            found = enter(args, kwargs)
+            if found is None:
+                return None
+            context.busy.add(busy)
+            return session.enter(api, found[0]), found[1]
+
+        def after(token: Token, result: Any, raised: bool) -> None:
+            frame, inner = token
+            try:
+                leave(frame, inner, result, raised)
+            finally:
+                context.busy.discard(busy)
+                session.leave(frame, raised)
+
+        guard = session.guard(probe)
+        guarded_after = guard(after)
+
+        def finish(token: Token, result: Any, raised: bool) -> None:
+            guarded_after(token, result, raised)
+            context.busy.discard(busy)  # the guard skips `after` once the probe is disabled
+
+        self.patches.around(owner, name, guard(before), finish)

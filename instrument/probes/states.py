@@ -1,0 +1,94 @@
+"""Values of parameters and buffers: fingerprints around forwards and at the end of steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.values import ALWAYS, ROTATION, SMALL, is_due, is_finite, param_prints, print_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from tcrules.instrument.probes.forward import Run
+    from tcrules.instrument.probes.models import Model, Param
+    from tcrules.instrument.probes.shared import Shared
+
+RELATIONS = ("param_state", "buffer_state")
+#: Buffers above this size are read in every so many steps only.
+LARGE_BUFFER, EVERY = 4 << 20, 16
+WHY_DEVICE = "data on devices is not read"
+
+
+class States:
+    """Writes `param_state` and `buffer_state`."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.session, self.clock = shared.session, shared.clock
+        self._put_param, self._put_buffer = shared.session.put("param_state"), shared.session.put("buffer_state")
+
+    def params(self, record: Model, step: int = -1) -> None:
+        """Write the values of the parameters of a model, large ones in turn; O(bytes that changed)."""
+        step = self.clock.step if step < 0 else step
+        live = record.live()
+        looked = [
+            (tensor, param, is_again(index, step, len(live), tensor))
+            for index, (tensor, param) in enumerate(live)
+            # one step back: what the optimizer has just fingerprinted is known
+            if is_due(tensor.numel() * tensor.element_size(), index, step - 1, record.turns)
+        ]
+        if len(looked) < len(live):
+            self.session.gap("param_state", "large parameters take turns")
+        at = self.shared.tick()
+        for (_, param, _), data in zip(looked, param_prints(looked), strict=True):
+            if data is None:
+                self.session.gap("param_state", WHY_DEVICE)
+            else:
+                self._put_param(param.name, record.root, step, at, data, param.finite)
+
+    # ------------------------------------------------------------------ buffers
+    def before(self, run: Run) -> None:
+        """Read the buffers when a model is entered."""
+        for module, name, handle in run.record.buffers:
+            owner = module()
+            tensor = owner._buffers.get(name) if owner is not None else None
+            if tensor is None or not self._is_read(tensor):
+                continue
+            data = print_of(tensor)
+            if data is None:
+                self.session.gap("buffer_state", WHY_DEVICE)
+            else:
+                run.buffers.append((module, name, handle, data))
+
+    def inner(self) -> None:
+        """The model inside of a wrapper is entered."""
+        self.before(context.run)
+
+    def after(self, run: Run) -> None:
+        """Read the buffers when the model returned."""
+        step, call, at = self.clock.step, run.frame.call, 0
+        for module, name, handle, before in run.buffers:
+            owner = module()
+            tensor = owner._buffers.get(name) if owner is not None else None
+            data = None if tensor is None else print_of(tensor)
+            if tensor is not None and data is not None:
+                at = at or self.shared.tick()
+                finite = not tensor.is_floating_point() or data == before or is_finite(tensor)
+                self._put_buffer(handle, run.record.root, call, step, at, before, data, finite)
+
+    def _is_read(self, tensor: torch.Tensor) -> bool:
+        if tensor.numel() * tensor.element_size() <= LARGE_BUFFER or self.clock.step % EVERY == 0:
+            return True
+        self.session.gap("buffer_state", "large buffers are read in some steps only")
+        return False
+
+
+def is_again(index: int, step: int, count: int, tensor: torch.Tensor) -> bool:
+    """Return whether a parameter is fingerprinted although pointer and version say that it did not change."""
+    if count <= ALWAYS and tensor.numel() * tensor.element_size() <= SMALL:
+        return True
+    return (index + step) % ROTATION == 0
+
+
+__all__ = ["RELATIONS", "Param", "States"]

@@ -1,0 +1,173 @@
+"""Fingerprints and norms of tensors, within a budget, without disturbing the program that owns them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _python_dispatch
+
+from tcrules.instrument.fingerprint import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from tcrules.instrument.probes.models import Param
+
+#: Tensors up to this size are always fingerprinted.
+SMALL = 64 << 10
+#: Bytes of larger tensors that are fingerprinted per step; the rest takes turns.
+BUDGET = 8 << 20
+#: Inputs and batches above this size are fingerprinted by evenly spaced chunks.
+LARGE, CHUNKS, CHUNK = 4 << 20, 64, 16 << 10
+#: A tensor whose pointer and version did not move is fingerprinted again every so many steps: writes through
+#: `.data` and fused optimizers do not move the version.
+ROTATION = 8
+#: Up to so many small parameters are fingerprinted each time, whatever their version says.
+ALWAYS = 32
+
+_PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+_NARROW = frozenset({torch.float16, torch.bfloat16})
+
+
+@contextlib.contextmanager
+def _without_modes() -> Iterator[None]:
+    with torch._C.DisableTorchFunction(), _python_dispatch._disable_current_modes():
+        yield
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+def quiet() -> contextlib.AbstractContextManager[None]:
+    """Return a context in which the user's modes (counters, fake tensors) do not see our operations."""
+    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
+        return _without_modes()
+    return _NOTHING
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return a plain tensor in host memory that holds the data of this one; None if there is none.
+
+    Device tensors are left alone, since reading them would wait for the device. Tensors of a running `torch.func`
+    transform and fake tensors have no data. A DTensor stands for its local shard.
+    """
+    if not tensor.is_cpu or tensor.layout is not torch.strided:
+        return None
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return None
+    if type(tensor) in _PLAIN:
+        return tensor
+    if torch._C._dispatch_keys(tensor).has(torch._C.DispatchKey.Python):
+        shard = getattr(tensor, "_local_tensor", None)
+        return local(shard) if isinstance(shard, torch.Tensor) else None
+    return tensor
+
+
+def print_of(tensor: torch.Tensor) -> int | None:
+    """Return the fingerprint of a tensor of any size, None if it cannot be read; O(bytes)."""
+    plain = local(tensor)
+    with quiet():
+        return None if plain is None else fingerprint(plain)
+
+
+def sample_print(tensor: torch.Tensor) -> int | None:
+    """Return the fingerprint of an input; above 4 MB of evenly spaced chunks of it.
+
+    Equal tensors have equal prints; tensors that differ outside of the chunks have as well.
+    """
+    plain = local(tensor)
+    if plain is None:
+        return None
+    with quiet():
+        size = plain.numel() * plain.element_size()
+        if size <= LARGE or not plain.is_contiguous():
+            return fingerprint(plain)
+        flat = plain.detach().reshape(-1)
+        width = CHUNK // plain.element_size()
+        stride = (flat.numel() - width) // (CHUNKS - 1)
+        return fingerprint(flat.as_strided((CHUNKS, width), (stride, 1)).contiguous())
+
+
+def turns(sizes: Sequence[int], budget: int = BUDGET) -> int:
+    """Return in how many groups tensors of these sizes take turns, so that one group fits the budget."""
+    return max(1, math.ceil(sum(size for size in sizes if size > SMALL) / budget))
+
+
+def is_due(size: int, index: int, step: int, groups: int) -> bool:
+    """Return whether a tensor is fingerprinted in this step; the same on all ranks."""
+    return size <= SMALL or (index + step) % groups == 0
+
+
+def param_prints(params: Sequence[tuple[torch.Tensor, Param, bool]]) -> list[int | None]:
+    """Return the fingerprints of parameters and bring their `finite` up to date; None where data cannot be read.
+
+    The third item asks for a fresh look; otherwise the last print is taken while pointer and version are the same.
+    """
+    prints, changed = [], []
+    for tensor, param, again in params:
+        pointer, version = tensor.data_ptr(), tensor._version
+        if again or param.pointer != pointer or param.version != version or param.data is None:
+            data = print_of(tensor)
+            if data is not None and data != param.data:
+                changed.append((tensor, param))
+            param.pointer, param.version, param.data = pointer, version, data
+        prints.append(param.data)
+    plain = [(local(tensor), param) for tensor, param in changed]
+    floats = [(t, param) for t, param in plain if t is not None and (t.is_floating_point() or t.is_complex())]
+    for norm, (tensor, param) in zip(norms([t for t, _ in floats]), floats, strict=True):
+        param.finite = math.isfinite(norm) or class_of(tensor, norm) != "nonfinite"
+    return prints
+
+
+def norms(tensors: Sequence[torch.Tensor]) -> list[float]:
+    """Return the L2 norms of plain tensors in host memory; O(bytes), in one call for tensors of one dtype."""
+    if not tensors:
+        return []
+    grad = torch.is_grad_enabled()
+    torch._C._set_grad_enabled(False)
+    try:
+        with quiet():
+            if len({tensor.dtype for tensor in tensors}) == 1 and tensors[0].dtype not in _NARROW:
+                values: list[float] = torch.stack(torch._foreach_norm(list(tensors))).tolist()
+                return values
+            return [_norm(tensor) for tensor in tensors]
+    finally:
+        torch._C._set_grad_enabled(grad)
+
+
+def _norm(tensor: torch.Tensor) -> float:
+    wide = torch.float32 if tensor.dtype in _NARROW else None
+    return float(torch.linalg.vector_norm(tensor, dtype=wide))
+
+
+def class_of(tensor: torch.Tensor, norm: float) -> str:
+    """Return zero, nonzero or nonfinite. A norm may overflow or vanish where no element does: then all are read."""
+    if 0.0 < norm < math.inf:
+        return "nonzero"
+    with torch.no_grad(), quiet():
+        if norm == 0.0:
+            return "nonzero" if bool(torch.any(tensor)) else "zero"
+        return "nonzero" if bool(torch.isfinite(tensor).all()) else "nonfinite"
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has neither NaN nor infinity; True if it cannot be read."""
+    plain = local(tensor)
+    if plain is None or not (plain.is_floating_point() or plain.is_complex()):
+        return True
+    return math.isfinite(norms([plain])[0]) or class_of(plain, math.inf) != "nonfinite"
+
+
+def tensors_in(value: Any, depth: int = 3) -> Iterator[torch.Tensor]:
+    """Yield the tensors in arguments or results: nested tuples, lists and dicts, not opaque objects."""
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif depth and isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_in(item, depth - 1)
+    elif depth and isinstance(value, dict):
+        for item in value.values():
+            yield from tensors_in(item, depth - 1)
