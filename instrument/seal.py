@@ -116,9 +116,19 @@ class _Tables:
             return
         facts = {"fact": np.arange(self._next, self._next + rows, dtype=np.int64), **columns}
         self._next += rows
-        self._connection.register("incoming", facts)
         names = ", ".join(f'"{name}"' for name in facts)
-        self._connection.execute(f'INSERT INTO "{relation}" ({names}) SELECT {names} FROM incoming')
+        values = []
+        for name, column in list(facts.items()):
+            value = f'"{name}"'
+            # DuckDB takes a NaN of numpy for NULL, but here it is a value, and one that matters.
+            if column.dtype.kind == "f" and (nan := np.isnan(column)).any():
+                facts[name], facts[f"{name} is nan"] = np.where(nan, 0.0, column), nan
+                value = f"CASE WHEN \"{name} is nan\" THEN 'NaN'::DOUBLE ELSE {value} END"
+            values.append(value)
+        self._connection.register("incoming", facts)
+        self._connection.execute(
+            f'INSERT INTO "{relation}" ({names}) SELECT {", ".join(values)} FROM incoming'
+        )
         self._connection.unregister("incoming")
 
     def add_user(self, relation: str, facts: list[dict[str, Any]]) -> tuple[str, ...]:
