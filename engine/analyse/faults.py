@@ -39,8 +39,10 @@ class Faults:
         found = Diagnostic(code, "warning", message, (Label(span, text),), (), mend)
         self._found.setdefault((code, message, span), found)
 
-    def __len__(self) -> int:
-        return len(self._found)
+    def within(self, span: Span) -> bool:
+        """Whether an error was reported at a place within `span`."""
+        places = (f.labels[0].span for f in self._found.values() if f.severity == "error")
+        return any(p.source == span.source and span.start <= p.start and p.end <= span.end for p in places)
 
     def sorted(self) -> tuple[Diagnostic, ...]:
         """All diagnostics by place."""
@@ -52,11 +54,20 @@ class Faults:
         return tuple(sorted(self._found.values(), key=place))
 
 
-def suggest(word: str, candidates: Iterable[str]) -> str | None:
-    """A help line that names the most similar candidate, or None.
+def suggest(word: str, candidates: Iterable[str], mark: str = "") -> str | None:
+    """A help line that names the most similar candidate, or None; `mark` is what such names begin with.
 
     >>> suggest("bachward", ["backward", "forward"])
     'did you mean `backward`?'
     """
     close = did_you_mean(word, candidates)
-    return f"did you mean `{close}`?" if close else None
+    return f"did you mean `{mark}{close}`?" if close else None
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "column"), counted(2, "column")
+    ('1 column', '2 columns')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -121,7 +121,7 @@ def _check_annotations(statement: ast.Invariant | ast.Template, faults: Faults) 
     severities = []
     for annotation in statement.annotations:
         if annotation.name not in ANNOTATIONS:
-            mend = suggest(annotation.name, ANNOTATIONS) or f"known are @{', @'.join(ANNOTATIONS)}"
+            mend = suggest(annotation.name, ANNOTATIONS, "@") or f"known are @{', @'.join(ANNOTATIONS)}"
             faults.error("TCR214", f"unknown annotation `@{annotation.name}`", annotation.span, mend=mend)
         elif annotation.name in SEVERITIES:
             severities.append(annotation)

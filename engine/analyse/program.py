@@ -63,20 +63,19 @@ def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] |
     symbols = collect(programs, parameters or {}, faults)
     statements = [s for source in programs for s in source.program.statements if isinstance(s, Statement)]
     resolved = [(statement, resolve(statement, symbols, faults)) for statement in statements]
-    broken = frozenset(s.head.relation for s, r in resolved if r is None and isinstance(s, ast.Rule))
-    typed, columns = _typed([r for _, r in resolved if r is not None], symbols, broken, faults)
+    typed, columns = _typed([r for _, r in resolved if r is not None], symbols, faults)
     program = _lower(typed, columns, symbols, faults)
+    rules = [s for s in statements if isinstance(s, ast.Rule)]
+    broken = {rule.head.relation for rule in rules if faults.within(rule.span)}
+    check_columns(columns, symbols.relations, broken, faults)
     found = faults.sorted()
     failed = any(diagnostic.severity == "error" for diagnostic in found)
     return Analysis(None if failed else program, found)
 
 
-def _typed(
-    statements: Sequence[Statement], symbols: Symbols, broken: frozenset[str], faults: Faults
-) -> tuple[list[_Typed], Columns]:
+def _typed(statements: Sequence[Statement], symbols: Symbols, faults: Faults) -> tuple[list[_Typed], Columns]:
     clauses = [normalise_rule(s) if isinstance(s, ast.Rule) else normalise_invariant(s) for s in statements]
     typing = infer(clauses, symbols.relations, symbols.lattice)
-    check_columns(typing.columns, symbols.relations, broken, faults)
     typed = []
     for statement, clause, env in zip(statements, clauses, typing.variables, strict=True):
         check_types(clause, env, typing.columns, symbols.relations, symbols.lattice, faults)
@@ -87,8 +86,8 @@ def _typed(
             return bases[0] == bases[1] or bases == ("int", "float") or "?" in bases
 
         ordered = order_clause(clause, assignable, faults)
-        names = set() if isinstance(statement, ast.Rule) else mentioned(statement) | _reported(ordered, env)
-        warn_unused(ordered, names, faults)
+        names = set() if isinstance(statement, ast.Rule) else mentioned(statement) | _reported(clause, env)
+        warn_unused(clause, names, faults)
         typed.append(_Typed(statement, ordered, env))
     return typed, typing.columns
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine import patterns
-from tcrules.engine.analyse.faults import Faults, suggest
+from tcrules.engine.analyse.faults import Faults, counted, suggest
 from tcrules.engine.values import FUNCTIONS
 from tcrules.grammar import ast
 
@@ -86,7 +86,12 @@ class _Resolver:
         resolved = self._atom(atom)
         relation = self.symbols.relations.get(atom.relation)
         named = {argument.name for argument in atom.arguments}
-        if relation is not None and atom.arguments and atom.arguments[0].name is not None:
+        if (
+            relation is not None
+            and not relation.observed
+            and atom.arguments
+            and atom.arguments[0].name is not None
+        ):
             missing = [column for column in relation.columns if column not in named]
             if missing:
                 columns = ", ".join(f"`{column}`" for column in missing)
@@ -140,7 +145,7 @@ class _Resolver:
     ) -> list[ast.Expression]:
         wanted = len(relation.columns)
         if len(values) != wanted and (values or not wanted or relation.columns[0].startswith("$")):
-            message = f"`{relation.name}` has {wanted} columns, {len(values)} given"
+            message = f"`{relation.name}` has {counted(wanted, 'column')}, {len(values)} given"
             mend = f"its columns are {', '.join(relation.columns)}"
             if not relation.columns or relation.columns[0].startswith("$"):
                 mend = "all heads and uses of a relation have as many arguments"
@@ -174,14 +179,14 @@ class _Resolver:
             if name.name in self.symbols.parameters:
                 return ast.Constant(self.symbols.parameters[name.name], name.span)
             mend = (
-                suggest(name.name, self.symbols.parameters)
+                suggest(name.name, self.symbols.parameters, "$")
                 or f"declare it: `param {name.name}: type = value`"
             )
             self._fault("TCR208", f"unknown parameter `${name.name}`", name.span, mend=mend)
         elif name.name in self.metavariables:
             return ast.Variable(f"?{name.name}", name.span)
         elif self.template:
-            mend = suggest(name.name, self.metavariables) or "declare it in the head of the template"
+            mend = suggest(name.name, self.metavariables, "?") or "declare it in the head of the template"
             self._fault("TCR306", f"the template has no metavariable `?{name.name}`", name.span, mend=mend)
         else:
             message = f"metavariable `?{name.name}` outside of a template"
@@ -197,7 +202,8 @@ class _Resolver:
                 mend = "this is a relation; it can be a literal of its own, not a value"
             self._fault("TCR207", f"unknown function `{call.function}`", call.span, mend=mend)
         elif len(arguments) != len(function.parameters):
-            message = f"`{call.function}` takes {len(function.parameters)} arguments, {len(arguments)} given"
+            wanted = counted(len(function.parameters), "argument")
+            message = f"`{call.function}` takes {wanted}, {len(arguments)} given"
             self._fault("TCR203", message, call.span, mend=function.doc)
         elif call.function == "matches":
             self._pattern(arguments[0])

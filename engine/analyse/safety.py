@@ -48,12 +48,12 @@ def order_clause(clause: Clause, assignable: Assignable, faults: Faults) -> Clau
     for alternative in clause.expect:
         ordered, after = orderer.body(alternative, frozenset(bound), frozenset(bound | given))
         expect.append(ordered)
-        for name in sorted(given - after):
+        for name in sorted(given - after - orderer.said):
             message = f"metavariable `{name}` is bound neither by `each` nor by this alternative of `expect`"
             place = alternative[0].span if alternative else clause.span
             faults.error("TCR306", message, place)
     if not clause.expect:
-        for name in sorted(given - bound):
+        for name in sorted(given - bound - orderer.said):
             faults.error("TCR306", f"nothing binds the metavariable `{name}`", clause.span)
     if clause.head is not None:
         orderer.head(clause.head, bound)
@@ -64,6 +64,7 @@ class _Orderer:
     def __init__(self, assignable: Assignable, faults: Faults) -> None:
         self.assignable = assignable
         self.faults = faults
+        self.said: set[str] = set()
 
     def body(self, body: FBody, given: Set[str], outer: Set[str]) -> tuple[FBody, set[str]]:
         """The ordered body and the variables bound after it.
@@ -84,6 +85,8 @@ class _Orderer:
                     break
             else:
                 self._report(waiting, bound, around)
+                # As if they were bound from here on: one unsafe variable is one fault.
+                bound |= {v.name for literal in waiting for v in own_variables(literal)}
                 break
         return tuple(ordered), bound
 
@@ -119,14 +122,24 @@ class _Orderer:
     def _report(self, waiting: list[FLiteral], bound: Set[str], around: Set[str]) -> None:
         for literal in waiting:
             if isinstance(literal, FCompare):
-                needed = list(own_variables(literal))
+                needed = self._needed(literal, bound)
             else:
                 needed = [v for v in inner_variables(literal) if v.name in around]
-            said: set[str] = set()
             for variable in needed:
-                if variable.name not in bound and variable.name not in said and not variable.made:
-                    said.add(variable.name)
+                if variable.name not in bound | self.said and not variable.made:
+                    self.said.add(variable.name)
                     self._unsafe(variable, self._kind(literal))
+
+    def _needed(self, literal: FCompare, bound: Set[str]) -> list[FVar]:
+        """The variables that a comparison waits for; an equation would bind the variable on one side itself."""
+        if literal.op == "=":
+            for side, other in ((literal.left, literal.right), (literal.right, literal.left)):
+                waits_for = [v for v in expression_variables(other) if v.name not in bound]
+                if isinstance(side, FVar) and waits_for and not isinstance(other, FVar):
+                    return waits_for
+                if isinstance(side, FVar) and any(v.made for v in waits_for):
+                    return waits_for
+        return list(own_variables(literal))
 
     def _kind(self, literal: FLiteral) -> str:
         if isinstance(literal, FNot):

@@ -75,7 +75,7 @@ def _types(declarations: list[ast.TypeDeclaration], faults: Faults) -> Lattice:
             if not ready:
                 why = "is not a type" if declaration.base not in known else "is defined by itself"
                 message = f"`{declaration.base}` {why}"
-                mend = suggest(declaration.base, types)
+                mend = suggest(declaration.base, types) or f"known types: {', '.join(types)}"
                 faults.error("TCR206", message, declaration.span, mend=mend)
             places[name] = declaration.span
             types[name] = Type(name, types[declaration.base].base) if ready else UNKNOWN
@@ -146,7 +146,8 @@ def known_type(name: str, span: Span, lattice: Lattice, faults: Faults) -> Type:
     """The type called `name`; an unknown one is reported and goes with everything."""
     found = lattice.types.get(name)
     if found is None:
-        faults.error("TCR206", f"unknown type `{name}`", span, mend=suggest(name, lattice.types))
+        mend = suggest(name, lattice.types) or f"known types: {', '.join(lattice.types)}"
+        faults.error("TCR206", f"unknown type `{name}`", span, mend=mend)
     return found or UNKNOWN
 
 
@@ -181,12 +182,16 @@ def _parameters(
     return values
 
 
+_NEUTRAL: dict[str, Value] = {"int": 0, "float": 0.0, "bool": False, "string": ""}
+
+
 def _fitting(name: str, value: Value, kind: Type, span: Span, faults: Faults) -> Value:
     if kind.base == "float" and type(value) is int:
         return float(value)
     if kind != UNKNOWN and type(value).__name__ != kind.base.replace("string", "str"):
         message = f"{value!r} is no value for the parameter `{name}`"
         faults.error("TCR216", message, span, f"its type is {kind.name}")
+        return _NEUTRAL[kind.base]
     return normalise(value)
 
 

@@ -10,7 +10,7 @@ from tcrules.engine.analyse.lattice import NUMBERS, UNKNOWN, Lattice, describe
 from tcrules.engine.values import BOOL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Set
 
     from tcrules.engine.analyse.faults import Faults
     from tcrules.engine.analyse.symbols import Relation
@@ -40,7 +40,7 @@ def check_types(
 
 
 def check_columns(
-    columns: Columns, relations: Mapping[str, Relation], broken: frozenset[str], faults: Faults
+    columns: Columns, relations: Mapping[str, Relation], broken: Set[str], faults: Faults
 ) -> None:
     """Report columns that no rule gives a type, but not those of relations with `broken` rules."""
     for name, types in columns.items():

@@ -8,6 +8,7 @@ comparisons and arithmetic only.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,15 @@ def infer(clauses: Sequence[Clause], relations: Mapping[str, Relation], lattice:
     columns: Columns = {name: relation.types for name, relation in relations.items()}
     inference = _Inference(columns, relations, lattice)
     heads = [clause for clause in clauses if clause.head and not relations[clause.head.predicate].observed]
-    changed = True
-    while changed:
-        changed = False
-        for clause in heads:
-            changed |= inference.widen(clause)
+    readers: dict[str, list[Clause]] = {}
+    for clause in heads:
+        for name in {literal.predicate for literal in clause_literals(clause) if isinstance(literal, FAtom)}:
+            readers.setdefault(name, []).append(clause)
+    waiting = deque(heads)
+    while waiting:
+        clause = waiting.popleft()
+        if clause.head is not None and inference.widen(clause, clause.head):
+            waiting.extend(readers.get(clause.head.predicate, ()))
     return Typing(columns, tuple(inference.environment(clause) for clause in clauses))
 
 
@@ -63,15 +68,12 @@ class _Inference:
     relations: Mapping[str, Relation]
     lattice: Lattice
 
-    def widen(self, clause: Clause) -> bool:
+    def widen(self, clause: Clause, head: FAtom) -> bool:
         """Make the undeclared columns of the head's relation general enough; whether that changed them."""
-        assert clause.head is not None
         env = self.environment(clause)
-        name = clause.head.predicate
+        name = head.predicate
         after = list(self.columns[name])
-        for at, (term, declared) in enumerate(
-            zip(clause.head.terms, self.relations[name].types, strict=True)
-        ):
+        for at, (term, declared) in enumerate(zip(head.terms, self.relations[name].types, strict=True)):
             found = None if declared is not None else type_of(term, env, self.lattice)
             old = after[at]
             if found is not None:
