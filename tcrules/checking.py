@@ -101,7 +101,7 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
         builder = GraphBuilder(program.predicates, store)
         root = builder.add(Node("asked", "violation", f"does not hold: {literals}"))
         for atom, stored in reason.facts:
-            builder.add_fact(atom.predicate, stored.values, root)
+            builder.add_fact(atom, stored.values, root)
         add_missing(builder, reason, root, "asked missing", "expected")
         return as_tree(builder.graph, root), 0
 

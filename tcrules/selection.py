@@ -71,7 +71,7 @@ def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
         TcrError: the files or the query have faults.
     """
     literals = parse_literals(body, QUERY)
-    query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="")
+    query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="query")
     paths = [*(library_paths() if selection.library else ()), *selection.rules]
     files = load([str(path) for path in paths], find_files(_shipped))
     analysis = analyse([*files.programs, SourceProgram(QUERY, ast.Program((query,)))], selection.parameters)

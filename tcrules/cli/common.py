@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Value
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-#: Width of results that are not shown on a terminal; long lines are left alone there.
-PLAIN_WIDTH = 110
+#: Width where no terminal sets one: nothing is wrapped or cut, so that lines can be searched and piped.
+UNLIMITED = 10_000
 
 run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
 rules_option = click.option(
@@ -74,7 +74,7 @@ def result_console() -> Console:
 
     terminal = sys.stdout.isatty()
     return Console(
-        file=sys.stdout, highlight=False, soft_wrap=not terminal, width=None if terminal else PLAIN_WIDTH
+        file=sys.stdout, highlight=False, soft_wrap=not terminal, width=None if terminal else UNLIMITED
     )
 
 

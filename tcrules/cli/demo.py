@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from contextlib import chdir
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,7 +32,9 @@ def command(keep: bool) -> None:
         )
     folder = Path(tempfile.mkdtemp(prefix="tcrules-demo-"))
     try:
-        _tell(folder)
+        # Paths in the story are those that a user would see who works in that folder.
+        with chdir(folder):
+            _tell(Path("train.py"), Path("run"))
     finally:
         if keep:
             click.echo(f"\nThe script and the run are in {folder}")
@@ -41,29 +44,29 @@ def command(keep: bool) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _tell(folder: Path) -> None:
+def _tell(script: Path, run: Path) -> None:
     from tcrules.cli.check import show
     from tcrules.cli.explain import show_violation
     from tcrules.cli.record import record
     from tcrules.selection import Selection
 
-    script, run = folder / "train.py", folder / "run"
     source = Path(__file__).parent.parent / "demonstration" / "train.py"
     text = source.read_text(encoding="utf-8")
     script.write_text(text, encoding="utf-8")
     culprit = next(n for n, line in enumerate(text.splitlines(), 1) if CULPRIT in line)
 
     _title("1. A training script. It runs, and the loss falls:")
-    click.echo("$ tcrules run -- python train.py")
+    click.echo("$ tcrules record -o run -- python train.py")
     code = record(run, (sys.executable, str(script)), overwrite=False)
     if code:
         raise Refusal(f"error: the bundled script failed with exit code {code}; its output is above")
 
     _title("2. What the shipped rules say about this run:")
+    click.echo("$ tcrules check run")
     show(run, Selection(), "text", verbose=False)
 
     _title("3. Why: the evidence of the first violation:")
-    click.echo("$ tcrules explain RUN V1")
+    click.echo("$ tcrules explain run V1")
     show_violation(run, Selection(), "V1", "tree")
 
     _title("4. The cause is in the script:")

@@ -36,12 +36,13 @@ def command(
 ) -> None:
     """Print the bindings of BODY, a list of literals of the rule language, in the run in folder RUN."""
     from tcrules.checking import query_run
+    from tcrules.report.terminal import counted
     from tcrules.selection import Selection
 
     names, answers = query_run(run, body, Selection(rule_files, True, (), params), limit)
     _WRITERS[form](names, answers)
     more = " (limited)" if limit is not None and len(answers) == limit else ""
-    remark(f"tcrules: {len(answers)} answers{more}")
+    remark(f"tcrules: {counted(len(answers), 'answer')}{more}")
 
 
 def _as_text(names: tuple[str, ...], answers: list[Fact]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcrules.engine.show import show_rule, show_value
+from tcrules.engine.ir import Atom, Bind, Group, Not, Op, Var
+from tcrules.engine.show import show_literal, show_rule, show_value
 from tcrules.report.graph import Graph, GraphBuilder, Node, fact_label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
+    from tcrules.engine.ir import Body, Expr, Literal, Value
     from tcrules.engine.proof import Proof, ViolationProof
     from tcrules.engine.why_not import Near, WhyNot
     from tcrules.report.model import Violation
@@ -35,17 +37,19 @@ def violation_graph(
         add_missing(builder, reason, root, f"{violation.id} missing {number}", "expected")
     if not proof.unmet:
         builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden")
-    for check in proof.checks:
-        builder.add(Node(f"condition {check}", "condition", check), root, "because")
-    for premise in proof.premises:
-        _add_proof(builder, premise, root, "because")
+    for atom, premise in zip(_atoms(proof.invariant.each), proof.premises, strict=True):
+        _add_proof(builder, atom, premise, root, "because")
+    for literal in proof.invariant.each:
+        if not isinstance(literal, Atom | Bind):
+            text = described(literal, dict(proof.binding))
+            builder.add(Node(f"condition {text}", "condition", text), root, "because")
     builder.connect(links)
     return builder.graph, root
 
 
 def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, kind: str) -> str:
     """What is missing, the facts that come near, and for a derived fact why each of its rules fails."""
-    node = builder.add(Node(key, "missing", reason.text), parent, kind)
+    node = builder.add(Node(key, "missing", described(reason.missing, dict(reason.binding))), parent, kind)
     for number, near in enumerate(reason.near, 1):
         builder.add(Node(f"{key} near {number}", "near", near_label(near)), node, "near")
     for number, (rule, why) in enumerate(reason.rules, 1):
@@ -53,6 +57,31 @@ def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, ki
         builder.add(Node(place, "condition", show_rule(rule)), node, "not derived by")
         add_missing(builder, why, place, f"{place} missing", "expected")
     return node
+
+
+def described(literal: Literal, binding: Mapping[str, Value]) -> str:
+    """A literal with its values: filled in in an atom; beside a comparison, where a value alone says little."""
+    if isinstance(literal, Atom | Not | Group):
+        return show_literal(literal, binding)
+    terms = (literal.variable, literal.value) if isinstance(literal, Bind) else (literal.left, literal.right)
+    found = dict.fromkeys(var for term in terms for var in _variables(term) if var.name in binding)
+    values = ", ".join(f"{var.name} is {_shown(var, binding[var.name])}" for var in found)
+    return f"{show_literal(literal)}, where {values}" if values else show_literal(literal)
+
+
+def _shown(variable: Var, value: Value) -> str:
+    # Of a fingerprint it matters only which ones are equal.
+    if variable.type.name == "fingerprint":
+        return f"#{int(value) & 0xFFFFFFFF:08x}"
+    return show_value(value)
+
+
+def _variables(expression: Expr) -> Iterator[Var]:
+    if isinstance(expression, Var):
+        yield expression
+    elif isinstance(expression, Op):
+        for argument in expression.arguments:
+            yield from _variables(argument)
 
 
 def near_label(near: Near) -> str:
@@ -65,9 +94,17 @@ def near_label(near: Near) -> str:
     )
 
 
-def _add_proof(builder: GraphBuilder, proof: Proof, parent: str, kind: str) -> None:
-    key = builder.add_fact(proof.predicate, proof.fact.values, parent, kind)
-    for check in proof.checks:
-        builder.add(Node(f"{key} if {check}", "condition", check), key, "derived from")
-    for premise in proof.premises:
-        _add_proof(builder, premise, key, "derived from")
+def _add_proof(builder: GraphBuilder, atom: Atom, proof: Proof, parent: str, kind: str) -> None:
+    key = builder.add_fact(atom, proof.fact.values, parent, kind)
+    if proof.rule is None:
+        return
+    for literal in proof.rule.body:
+        if not isinstance(literal, Atom | Bind):
+            text = described(literal, dict(proof.binding))
+            builder.add(Node(f"{key} if {text}", "condition", text), key, "derived from")
+    for below, premise in zip(_atoms(proof.rule.body), proof.premises, strict=True):
+        _add_proof(builder, below, premise, key, "derived from")
+
+
+def _atoms(body: Body) -> list[Atom]:
+    return [literal for literal in body if isinstance(literal, Atom)]

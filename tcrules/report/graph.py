@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import networkx as nx
 
+from tcrules.engine.ir import Any_
 from tcrules.report.fold import shown
 from tcrules.report.model import Location
 from tcrules.report.roots import OBJECT_TYPES
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from tcrules.engine.facts import FactSource
-    from tcrules.engine.ir import Fact, Predicate, Value
+    from tcrules.engine.ir import Atom, Fact, Predicate, Value
 
 Graph: TypeAlias = "nx.DiGraph[str]"
 
@@ -63,8 +64,9 @@ class GraphBuilder:
             self.graph.add_edge(parent, node.id, kind=kind)
         return node.id
 
-    def add_fact(self, predicate: Predicate, values: Fact, parent: str, kind: str = "because") -> str:
-        """Add a fact with its call and its objects; returns its node."""
+    def add_fact(self, atom: Atom, values: Fact, parent: str, kind: str = "because") -> str:
+        """Add a fact that an atom matched, with its call and its objects; returns its node."""
+        predicate = atom.predicate
         columns = {column.name: value for column, value in zip(predicate.columns, values, strict=True)}
         step = columns.get("step")
         rank = columns.get("rank")
@@ -72,7 +74,7 @@ class GraphBuilder:
             Node(
                 id=f"{predicate.name}({', '.join(map(shown, values))})",
                 kind="fact" if predicate.observed else "derived",
-                label=fact_label(predicate, values),
+                label=fact_label(predicate, values, atom),
                 step=int(step) if step is not None else None,
                 rank=int(rank) if rank is not None else None,
             ),
@@ -126,18 +128,22 @@ class GraphBuilder:
         return None, ""
 
 
-def fact_label(predicate: Predicate, values: Fact) -> str:
-    """A fact without what says nothing to a reader.
+def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> str:
+    """A fact without what says nothing to a reader; with an atom, only the columns that it speaks of.
 
-    >>> from tcrules.engine.ir import Column, Type
+    >>> from tcrules.engine.ir import Column, Predicate, Type
     >>> columns = (Column("rank", Type("rank", "int")), Column("param", Type("param", "string")))
     >>> fact_label(Predicate("gradient", columns, True), (0, "fc.weight"))
     'gradient(param: fc.weight)'
     """
+    terms = atom.arguments if atom is not None else (None,) * len(values)
     parts = [
         f"{column.name}: {shown(value)}"
-        for column, value in zip(predicate.columns, values, strict=True)
-        if column.type.name not in _UNSHOWN and column.name != "step" and value != ""
+        for column, value, term in zip(predicate.columns, values, terms, strict=True)
+        if column.type.name not in _UNSHOWN
+        and column.name != "step"
+        and value != ""
+        and not isinstance(term, Any_)
     ]
     return f"{predicate.name}({', '.join(parts)})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from tcrules.engine.verdict import RuleVerdict
@@ -21,7 +22,9 @@ class Location:
     line: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        """As a reader wants it: relative to the current folder where the file lies below it."""
+        near = os.path.relpath(self.file) if os.path.isabs(self.file) else self.file
+        return f"{self.file if near.startswith('..') else near}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

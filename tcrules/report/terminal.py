@@ -108,7 +108,8 @@ def _violation(violation: Violation, twins: int) -> Text:
 def _extent(violation: Violation, twins: int) -> str:
     parts = [steps_of(violation)]
     if violation.ranks not in ((), (0,)):
-        parts.append("ranks " + ", ".join(map(str, violation.ranks)))
+        word = "rank" if len(violation.ranks) == 1 else "ranks"
+        parts.append(f"{word} {', '.join(map(str, violation.ranks))}")
     if twins:
         parts.append(f"and {twins} more {violation.noun if twins == 1 else violation.noun + 's'}")
     return "; ".join(parts)
