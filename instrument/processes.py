@@ -83,9 +83,11 @@ def _parent_rank(worker: Segment, trainers: Sequence[Segment], ranks: dict[str, 
 
 
 def is_alive(pid: object, host: object) -> bool:
-    """Whether a process still runs; processes of other hosts count as ended."""
-    if not isinstance(pid, int) or pid <= 0 or host != platform.node():
+    """Whether a process may still run. Of another host that cannot be known: its files must be left alone."""
+    if not isinstance(pid, int) or pid <= 0:
         return False
+    if host != platform.node():
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

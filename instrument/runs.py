@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import platform
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -152,7 +153,9 @@ def _open_aside(run: Path, manifest: Manifest, running: bool) -> RunFolder:
 
 def _notes(manifest: Manifest, running: bool) -> tuple[str, ...]:
     state = []
-    if running:
+    if running and manifest.host != platform.node():
+        state.append(f"the run has not ended, or was killed, on host {manifest.host}")
+    elif running:
         state.append("the run is still going on")
     elif manifest.status in ("killed", "running"):
         state.append("the run was killed")

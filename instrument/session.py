@@ -7,6 +7,7 @@ and says what it records (`session.covers(...)`). Nothing in here raises into th
 from __future__ import annotations
 
 import os
+import platform
 import sys
 import threading
 import time
@@ -87,6 +88,7 @@ class Session:
         self._locator = Locator()
         self._call, self._location = self.put("call"), self.put("location")
         self._gap_writer, self._step_writer = self.put("instrument_gap"), self.put("step")
+        self._group = (0, 1, False)
         self._gaps: set[tuple[str, str]] = set()
         self._covered: set[str] = set()
         self._probes: dict[str, set[str]] = {}
@@ -256,11 +258,15 @@ class Session:
         return self.run / "segments" / f"{os.getpid()}-{self._start_ns}"
 
     def _describe(self) -> dict[str, object]:
-        rank, world, distributed = _distributed()
+        group = _distributed()
+        if group[2] or not self._group[2]:  # scripts destroy the group before they end
+            self._group = group
+        rank, world, distributed = self._group
         return {
             "schema": SCHEMA_VERSION,
             "pid": os.getpid(),
             "ppid": os.getppid(),
+            "host": platform.node(),
             "argv": redact(list(getattr(sys, "orig_argv", sys.argv))),
             "started": self._start_ns / 1e9,
             "status": "finished" if self.closed else "running",

@@ -176,6 +176,14 @@ def test_a_run_whose_recorder_was_killed(run: Path):
     assert folder.notes[0] == "the run was killed" and len(rows(folder, "step")) == 2
 
 
+def test_a_run_of_another_host_is_left_alone(run: Path):
+    process(run, 5, close=False)
+    write_manifest(run, read_manifest(run).with_(pid=DEAD, host="elsewhere"))
+    folder = open_run(run)
+    assert folder.notes[0] == "the run has not ended, or was killed, on host elsewhere"
+    assert len(rows(folder, "step")) == 2 and (run / "segments" / "5-1").exists()
+
+
 def test_a_folder_that_cannot_be_written(run: Path, monkeypatch: pytest.MonkeyPatch):
     process(run, 5)
     finish(run)

@@ -165,3 +165,12 @@ def test_children_of_multiprocessing_end_well(started: Session):
     (segment,), _ = read_segments(started.run)
     assert segment.pid == process.pid and segment.meta["status"] == "finished"
     assert not started.closed
+
+
+def test_the_rank_outlives_the_process_group(session: Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sessions, "_distributed", lambda: (1, 2, True))
+    session.put("step")(0, 1, 2)
+    monkeypatch.setattr(sessions, "_distributed", lambda: (0, 1, False))
+    session.close()
+    (segment,), _ = read_segments(session.run)
+    assert [segment.meta[key] for key in ("rank", "world_size", "distributed")] == [1, 2, True]
