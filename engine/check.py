@@ -121,19 +121,23 @@ def _check_family(
     for atom in constants:
         store.give(atom.predicate, family.facts)
     store.evaluate([invariant.each, *invariant.expect])
-    store.create_from(trigger, compile_body(invariant.each))
+    instances = store.create_from(trigger, compile_body(invariant.each))
     # The constants again: alternatives read slots, which the table of instances does not repeat.
-    store.create_from(broken, violated(invariant.expect, compile_body((trigger, *constants))))
+    rest = violated(invariant.expect, compile_body((trigger, *constants)))
+    breaches = store.create_from(broken, rest) if instances else 0
     doubts = [doubt(member, coverage) for member in family.members]
-    gaps = _moments_in_gaps(store, invariant, trigger, doubts[0])
-    all_counts = _counts(store, family, trigger, broken, gaps)
-    for member, missing, counts in zip(family.members, doubts, all_counts, strict=True):
-        verdicts[member.id] = verdict(member, missing, counts)
-    if not (doubts[0].always or doubts[0].cut_off):
-        listed = _violations(store, family, broken, gaps, most)
-        found.update((member.id, rows) for member, rows in zip(family.members, listed, strict=True))
-    for atom in (trigger, broken, *constants, *((gaps,) if gaps is not None else ())):
-        store.drop_relation(atom.predicate)
+    gaps = _moments_in_gaps(store, invariant, trigger, doubts[0]) if instances else None
+    some = trigger if instances else None
+    bad = broken if breaches else None
+    numbers = [_numbers(store, family, atoms) for atoms in ((some,), (bad,), (some, gaps), (bad, gaps))]
+    for member, missing, *counts in zip(family.members, doubts, *numbers, strict=True):
+        verdicts[member.id] = verdict(member, missing, Counts(*counts))
+    if breaches and not (doubts[0].always or doubts[0].cut_off):
+        rows = _violations(store, family, broken, gaps, most)
+        found.update((member.id, own) for member, own in zip(family.members, rows, strict=True))
+    for atom in (some, bad, gaps, *constants):
+        if atom is not None:
+            store.drop_relation(atom.predicate)
 
 
 def _moments_in_gaps(store: DuckDBStore, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
@@ -157,20 +161,15 @@ def _moments_in_gaps(store: DuckDBStore, invariant: Invariant, trigger: Atom, mi
     return atom
 
 
-def _counts(
-    store: DuckDBStore, family: Family, trigger: Atom, broken: Atom, gaps: Atom | None
-) -> tuple[Counts, ...]:
-    """Numbers of instances for each member."""
-    per_member: list[list[int]] = []
-    for bodies in ((trigger,), (broken,), (trigger, gaps), (broken, gaps)):
-        atoms = tuple(atom for atom in bodies if atom is not None)
-        if len(atoms) < len(bodies):
-            per_member.append([0] * len(family.members))
-            continue
+def _numbers(store: DuckDBStore, family: Family, atoms: tuple[Atom | None, ...]) -> list[int]:
+    """For each member how many bindings the join of the tables has; None stands for an empty one."""
+    numbers = [0] * len(family.members)
+    body = tuple(atom for atom in atoms if atom is not None)
+    if len(body) == len(atoms):
         keys = () if family.member is None else (family.member,)
-        counted = {int(row[0]) if keys else 0: int(row[-1]) for row in store.count(compile_body(atoms), keys)}
-        per_member.append([counted.get(index, 0) for index in range(len(family.members))])
-    return tuple(Counts(*numbers) for numbers in zip(*per_member, strict=True))
+        for row in store.count(compile_body(body), keys):
+            numbers[int(row[0]) if keys else 0] = int(row[-1])
+    return numbers
 
 
 def _violations(

@@ -125,8 +125,8 @@ def _insert_new(store: DuckDBStore, predicate: Predicate, plans: Compiled, curre
         return
     names = [sql.name_of(column.name) for column in predicate.columns]
     found = [sql.named(sql.column(name, "found"), name) for name in names]
-    select = exp.Select(expressions=[sql.named(number(current), sql.ROUND), *found]).distinct()
-    select = select.from_(_derived(plans, names).subquery("found"))
+    select = exp.Select(expressions=[sql.named(number(current), sql.ROUND), *found]).distinct(copy=False)
+    select = select.from_(sql.subquery(_derived(plans, names), "found"), copy=False)
     if current > 1:
         same = [binary(exp.EQ, sql.column(name, "found"), sql.column(name, "known")) for name in names]
         known = sql.table(sql.table_of(predicate), "known")
@@ -139,7 +139,9 @@ def _derived(plans: Compiled, names: list[str]) -> Any:
     union: Any = None
     for rule, plan in plans:
         output = list(zip(names, rule.head.arguments, strict=True))
-        part = exp.select("*").from_(sql.query(plan, output, distinct=False).subquery("part"))
+        part = exp.Select(expressions=[exp.Star()]).from_(
+            sql.subquery(sql.query(plan, output, distinct=False), "part"), copy=False
+        )
         union = part if union is None else exp.Union(this=union, expression=part, distinct=False)
     return union
 

@@ -131,9 +131,12 @@ class DuckDBStore:
             self.connection.create_function(EXACT_SUM, _exact_sum, ["DOUBLE[]"], "DOUBLE")
             self._adds_floats = True
 
-    def create_as(self, name: str, select: Any, kind: str = "TABLE") -> None:
-        """A temporary table (or view) of the rows of a SELECT."""
-        self.execute(exp.Create(this=sql.table(name), kind=kind, properties=_temporary(), expression=select))
+    def create_as(self, name: str, select: Any, kind: str = "TABLE") -> int:
+        """A temporary table (or view) of the rows of a SELECT; how many they are, for a table."""
+        target = sql.table(name)
+        create = exp.Create(this=target, kind=kind, replace=True, properties=_temporary(), expression=select)
+        row = self.execute(create).fetchone()
+        return int(row[0]) if row else 0
 
     def create(self, predicate: Predicate, name: str, extra: str) -> None:
         """An empty temporary table with the columns of a relation after the column `extra`, a whole number."""
@@ -173,7 +176,9 @@ class DuckDBStore:
         ]
         unnested = [sql.named(exp.Unnest(expressions=[given]), f"c{n}") for n, given in enumerate(lists)]
         values_of = [_normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
-        select = exp.Select(expressions=values_of).from_(exp.Select(expressions=unnested).subquery("given"))
+        select = exp.Select(expressions=values_of).from_(
+            sql.subquery(exp.Select(expressions=unnested), "given")
+        )
         self.execute(exp.Insert(this=sql.table(sql.table_of(predicate)), expression=select), parameters)
 
     def give(self, predicate: Predicate, facts: Iterable[Fact]) -> None:
@@ -256,7 +261,7 @@ class DuckDBStore:
             within: the limit holds for each value of this variable.
         """
         listed = sql.query(plan, [(sql.name_of(variable.name), variable) for variable in output])
-        select = exp.select("*").from_(listed.subquery("bindings"))
+        select = exp.Select(expressions=[exp.Star()]).from_(sql.subquery(listed, "bindings"), copy=False)
         keys = [sql.column(sql.name_of(variable.name)) for variable in (*first, *output)]
         if limit is not None and within is not None:
             place = exp.Window(
@@ -266,8 +271,10 @@ class DuckDBStore:
             )
             select.set("qualify", exp.Qualify(this=binary(exp.LTE, place, number(limit))))
         elif limit is not None:
-            select = select.limit(limit)
-        found = self.rows(select.order_by(*keys) if keys else select, [v.type.base for v in output])
+            select = select.limit(limit, copy=False)
+        found = self.rows(
+            select.order_by(*keys, copy=False) if keys else select, [v.type.base for v in output]
+        )
         return found if output else [() for _ in found[:1]]
 
     def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
@@ -275,17 +282,20 @@ class DuckDBStore:
         listed = sql.query(plan, [(sql.name_of(key.name), key) for key in keys], distinct=False)
         columns = [sql.column(sql.name_of(key.name)) for key in keys]
         select = exp.Select(expressions=[*columns, exp.Count(this=exp.Star())]).from_(
-            listed.subquery("bindings")
+            sql.subquery(listed, "bindings"), copy=False
         )
         if columns:
-            select = select.group_by(*(column.copy() for column in columns))
+            select = select.group_by(*(column.copy() for column in columns), copy=False)
         return self.rows(select, [key.type.base for key in keys])
 
-    def create_from(self, relation: Atom, plan: Plan) -> None:
-        """Make the table of a relation whose arguments are variables from the distinct bindings of a plan."""
+    def create_from(self, relation: Atom, plan: Plan) -> int:
+        """Make the table of a relation whose arguments are variables from the distinct bindings of a plan.
+
+        Returns how many they are.
+        """
         names = [sql.name_of(column.name) for column in relation.predicate.columns]
         output = list(zip(names, relation.arguments, strict=True))
-        self.create_as(sql.table_of(relation.predicate), sql.query(plan, output))
+        return self.create_as(sql.table_of(relation.predicate), sql.query(plan, output))
 
     def drop_relation(self, predicate: Predicate) -> None:
         """Forget the table of a relation that was given or created."""
@@ -357,7 +367,7 @@ def _escaped(path: Path) -> str:
     return "".join(f"[{character}]" if character in "[*?" else character for character in str(path))
 
 
-def _exact_sum(values: Sequence[float]) -> float:
+def _exact_sum(values: list[float]) -> float:
     """The sum of finite floats, rounded once. NULL for the caller where Python would give up: it never is NaN."""
     try:
         return math.fsum(values)

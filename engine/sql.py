@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
-from tcrules.engine.ir import Const, Op, Predicate, Term, Var
+from tcrules.engine.ir import Const, Op, Term, Var
 from tcrules.engine.plan.plan import (
     AntiJoin,
     Difference,
@@ -28,6 +28,20 @@ from tcrules.engine.plan.plan import (
     Version,
     children,
     columns,
+    is_distinct,
+)
+from tcrules.engine.sql_names import (
+    FACT,
+    ROUND,
+    ROUND_PARAMETER,
+    column,
+    delta_of,
+    identifier,
+    name_of,
+    named,
+    subquery,
+    table,
+    table_of,
 )
 from tcrules.engine.sql_values import (
     aggregate,
@@ -47,45 +61,6 @@ if TYPE_CHECKING:
 
     Sql: TypeAlias = exp.Expression
 
-#: Columns that relations have beside their own; `$` occurs in no name of the language.
-FACT, ROUND = "$fact", "$round"
-#: The prepared-statement parameter that holds the number of the current round.
-ROUND_PARAMETER = "round"
-
-
-def name_of(text: str) -> str:
-    """The name as engines that ignore case can tell it apart from others: upper-case letters are also numbered."""
-    upper = sum(1 << place for place, character in enumerate(text) if character.isupper())
-    return f"{text}${upper:x}" if upper else text
-
-
-def identifier(text: str) -> Sql:
-    return exp.to_identifier(text, quoted=True)
-
-
-def table(text: str, alias: str | None = None) -> Sql:
-    """A table by its name in the store."""
-    found = exp.Table(this=identifier(text))
-    return exp.alias_(found, identifier(alias), table=True) if alias else found
-
-
-def column(text: str, source: str | None = None) -> Sql:
-    return exp.Column(this=identifier(text), table=identifier(source) if source else None)
-
-
-def named(value: Sql, text: str) -> Sql:
-    return exp.alias_(value, identifier(text))
-
-
-def table_of(predicate: Predicate) -> str:
-    """The name of the table or view of a relation."""
-    return name_of(predicate.name)
-
-
-def delta_of(predicate: Predicate) -> str:
-    """The name of the table with the facts that the last round found."""
-    return f"{name_of(predicate.name)}$delta"
-
 
 def query(plan: Plan, output: Sequence[tuple[str, Term]] | None = None, *, distinct: bool = True) -> Sql:
     """The SELECT that yields a plan's bindings; `output` names its columns (default: the variables by name).
@@ -102,7 +77,7 @@ def query(plan: Plan, output: Sequence[tuple[str, Term]] | None = None, *, disti
     block = writer.block(core)
     values = [(text, _term(term, block.columns)) for text, term in output]
     wanted = [term for _, term in output if isinstance(term, Var)]
-    return writer.finish(block.select(values, distinct=distinct and not _is_distinct(core, wanted)))
+    return writer.finish(block.select(values, distinct=distinct and not is_distinct(core, wanted)))
 
 
 def _term(term: Term, bound: Mapping[Var, Sql]) -> Sql:
@@ -125,17 +100,17 @@ class _Block:
     closed: bool = False
 
     def select(self, values: Sequence[tuple[str, Sql]], *, distinct: bool) -> Sql:
-        listed = [named(value.copy(), text) for text, value in values] or [named(number(1), "$one")]
+        listed = [named(value, text) for text, value in values] or [named(number(1), "$one")]
         found = exp.Select(expressions=listed)
         if self.sources:
-            found = found.from_(self.sources[0])
+            found = found.from_(self.sources[0], copy=False)
             for source in self.sources[1:]:
-                found = found.join(source, join_type="CROSS")
+                found = found.join(source, join_type="CROSS", copy=False)
         for join in self.outer:
             found.append("joins", join)
         if self.where:
-            found = found.where(both(*self.where))
-        return found.distinct() if distinct else found
+            found = found.where(both(*self.where), copy=False)
+        return found.distinct(copy=False) if distinct else found
 
 
 class _Writer:
@@ -161,7 +136,7 @@ class _Writer:
     def finish(self, select: Sql) -> Sql:
         """Put the common table expressions before the statement."""
         for name, statement in self._shared_tables:
-            select = select.with_(identifier(name), as_=statement, materialized=True)
+            select = select.with_(identifier(name), as_=statement, materialized=True, copy=False)
         return select
 
     # -------------------------------------------------------------------------------------------- blocks
@@ -218,8 +193,7 @@ class _Writer:
 
     def _source(self, statement: Sql, bound: Sequence[Var]) -> _Block:
         alias = self._alias()
-        subquery = exp.Subquery(this=statement, alias=exp.TableAlias(this=identifier(alias)))
-        return self._over(subquery, alias, bound)
+        return self._over(subquery(statement, alias), alias, bound)
 
     def _over(self, source: Sql, alias: str, bound: Sequence[Var]) -> _Block:
         return _Block(
@@ -232,7 +206,7 @@ class _Writer:
             case Project(source, wanted, distinct):
                 inner = self.block(source)
                 return inner.select(
-                    _outputs(wanted, inner), distinct=distinct and not _is_distinct(source, wanted)
+                    _outputs(wanted, inner), distinct=distinct and not is_distinct(source, wanted)
                 )
             case Union(parts):
                 return self._combine(exp.Union, [self._part(part, columns(plan)) for part in parts])
@@ -251,7 +225,7 @@ class _Writer:
         for part in parts[1:]:
             result = kind(this=result, expression=part, distinct=True)
         if len(parts) == 1:
-            return result.distinct()
+            return result.distinct(copy=False)
         return result
 
     # -------------------------------------------------------------------------------------------- nodes
@@ -342,7 +316,7 @@ class _Writer:
     def _group(self, plan: GroupBy) -> _Block:
         keys = self._ready(self.block(plan.keys))
         alias = self._alias()
-        totals = exp.Subquery(this=self._totals(plan), alias=exp.TableAlias(this=identifier(alias)))
+        totals = subquery(self._totals(plan), alias)
         same = [binary(exp.EQ, keys.columns[key], column(name_of(key.name), alias)) for key in plan.by]
         total = column("$total", alias)
         if plan.kind in ("count", "sum"):
@@ -380,30 +354,12 @@ class _Writer:
         statement = source.select([*keys, ("$total", result), ("$found", exp.true())], distinct=False)
         # Without keys an aggregate has one row even over nothing; HAVING drops it, so that "absent" means the same.
         some = binary(exp.GT, exp.Count(this=exp.Star()), number(0))
-        return statement.group_by(*(source.columns[key].copy() for key in plan.by)).having(some)
+        grouped = [source.columns[key].copy() for key in plan.by]
+        return statement.group_by(*grouped, copy=False).having(some, copy=False)
 
 
 def _outputs(wanted: Sequence[Var], block: _Block) -> list[tuple[str, Sql]]:
     return [(name_of(variable.name), block.columns[variable]) for variable in wanted]
-
-
-def _is_distinct(plan: Plan, wanted: Sequence[Var]) -> bool:
-    """Whether the plan has no two equal rows in the wanted variables, so that DISTINCT would only cost."""
-    if set(wanted) != set(columns(plan)):
-        return False
-    match plan:
-        case Scan(predicate, terms):
-            return not predicate.observed and all(isinstance(term, Var | Const) for term in terms)
-        case Select(source) | Extend(source) | AntiJoin(left=source) | GroupBy(keys=source):
-            return _is_distinct(source, columns(source))
-        case Project(distinct=distinct):
-            return distinct
-        case Union() | Difference() | Unit():
-            return True
-        case Values(rows=rows):
-            return len(set(rows)) == len(rows)
-        case Join(left, right):
-            return _is_distinct(left, columns(left)) and _is_distinct(right, columns(right))
 
 
 __all__ = [
@@ -416,6 +372,7 @@ __all__ = [
     "name_of",
     "named",
     "query",
+    "subquery",
     "table",
     "table_of",
 ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SQL_TYPES = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
 #: Name of the exact sum of a list of finite doubles, which the store registers: SQL sums depend on the order.
-EXACT_SUM = "tcrules_exact_sum"
+EXACT_SUM = "TCRULES_EXACT_SUM"
 
 _COMPARISONS: dict[str, type[exp.Binary]] = {
     "=": exp.EQ,
@@ -37,13 +37,14 @@ _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 # ------------------------------------------------------------------------------------------------ small builders
 
 
+def own(node: Sql) -> Sql:
+    """The node for use in a new tree: itself, or a copy if it stands in one already."""
+    return node if node.parent is None else node.copy()
+
+
 def call(name: str, *arguments: Sql) -> Sql:
     """A function call, its name taken as it is."""
-    return exp.Anonymous(this=name, expressions=[argument.copy() for argument in arguments])
-
-
-def null() -> Sql:
-    return exp.Null()
+    return exp.Anonymous(this=name, expressions=[own(argument) for argument in arguments])
 
 
 def number(value: int) -> Sql:
@@ -52,7 +53,7 @@ def number(value: int) -> Sql:
 
 def binary(kind: type[exp.Binary], left: Sql, right: Sql) -> Sql:
     """`left kind right`, in parentheses so that it can stand anywhere."""
-    return exp.Paren(this=kind(this=left.copy(), expression=right.copy()))
+    return exp.Paren(this=kind(this=own(left), expression=own(right)))
 
 
 def both(*conditions: Sql) -> Sql:
@@ -67,27 +68,28 @@ def either(*conditions: Sql) -> Sql:
 
 
 def negated(condition: Sql) -> Sql:
-    return exp.Not(this=exp.Paren(this=condition.copy()))
+    return exp.Not(this=exp.Paren(this=own(condition)))
 
 
 def defined(value: Sql) -> Sql:
-    return negated(exp.Is(this=value.copy(), expression=exp.Null()))
+    return negated(exp.Is(this=own(value), expression=exp.Null()))
 
 
 def case(*branches: tuple[Sql, Sql], default: Sql | None = None) -> Sql:
-    ifs = [exp.If(this=test.copy(), true=value.copy()) for test, value in branches]
-    return exp.Case(ifs=ifs, default=default.copy() if default is not None else None)
+    ifs = [exp.If(this=own(test), true=own(value)) for test, value in branches]
+    return exp.Case(ifs=ifs, default=own(default) if default is not None else None)
 
 
 def cast(value: Sql, base: str, *, lenient: bool = False) -> Sql:
     """The value as base type `base`; NULL where that is impossible, if `lenient`."""
     kind = exp.TryCast if lenient else exp.Cast
-    return kind(this=value.copy(), to=data_type(base))
+    return kind(this=own(value), to=data_type(base))
 
 
 def data_type(base: str, *, many: bool = False) -> Sql:
     """The SQL type of values of a base type, or of a list of them."""
-    return exp.DataType.build(SQL_TYPES[base] + ("[]" if many else ""), dialect="duckdb")
+    found = exp.DataType(this=exp.DataType.Type[SQL_TYPES[base]])
+    return exp.DataType(this=exp.DataType.Type.ARRAY, expressions=[found], nested=True) if many else found
 
 
 def attempt(value: Sql) -> Sql:
@@ -146,7 +148,7 @@ def _divide(_base: str, left: Sql, right: Sql) -> Sql:
 
 def _rest(left: Sql, right: Sql) -> Sql:
     """The remainder with the sign of the dividend; by -1 it is 0, which engines may take for an overflow."""
-    divisor = exp.Nullif(this=right.copy(), expression=number(0))
+    divisor = exp.Nullif(this=own(right), expression=number(0))
     return case(
         (binary(exp.EQ, right, number(-1)), cast(number(0), "int")), default=binary(exp.Mod, left, divisor)
     )
@@ -163,13 +165,13 @@ def _modulo(_base: str, left: Sql, right: Sql) -> Sql:
 
 
 def _floor_divide(_base: str, left: Sql, right: Sql) -> Sql:
-    divisor = exp.Nullif(this=right.copy(), expression=number(0))
+    divisor = exp.Nullif(this=own(right), expression=number(0))
     quotient = attempt(binary(exp.IntDiv, left, divisor))
     return case((_crosses_zero(left, right), binary(exp.Sub, quotient, number(1))), default=quotient)
 
 
 def _negative(base: str, value: Sql) -> Sql:
-    result = exp.Paren(this=exp.Neg(this=value.copy()))
+    result = exp.Paren(this=exp.Neg(this=own(value)))
     return attempt(result) if base == "int" else result
 
 
@@ -250,7 +252,7 @@ def _glob(pattern: Sql, text: Sql) -> Sql:
         like = pattern
         for old, new in _LIKE_MARKS:
             like = call("REPLACE", like, exp.Literal.string(old), exp.Literal.string(new))
-    matches = exp.Like(this=text.copy(), expression=like)
+    matches = exp.Like(this=own(text), expression=like)
     return exp.Paren(this=exp.Escape(this=matches, expression=exp.Literal.string("!")))
 
 

@@ -89,7 +89,9 @@ def _statistics(
 ) -> tuple[Statistic, ...]:
     bound, free, guard = template.bound, template.free, template.guard
     candidates = _grouped(held if free else instances, (*bound, *free))
-    (total,) = store.rows(exp.select(exp.Count(this=exp.Star())).from_(candidates.subquery("c")), ["int"])
+    (total,) = store.rows(
+        exp.select(exp.Count(this=exp.Star())).from_(sql.subquery(candidates, "c")), ["int"]
+    )
     if int(total[0]) > most:
         raise TooManyCandidates(
             f"template {template.invariant.id}: {total[0]} combinations of values of its metavariables in this "
@@ -104,10 +106,10 @@ def _statistics(
     count = exp.Coalesce(this=sql.column("$held", "h"), expressions=[number(0)])
     statement = (
         exp.Select(expressions=[*shown, count, *measured])
-        .from_(candidates.subquery("c"))
-        .join(triggers.subquery("t"), on=_agree(bound, "c", "t"))
+        .from_(sql.subquery(candidates, "c"))
+        .join(sql.subquery(triggers, "t"), on=_agree(bound, "c", "t"))
         .join(
-            holding.subquery("h"),
+            sql.subquery(holding, "h"),
             on=both(_agree((*bound, *free), "c", "h"), _agree(guard, "t", "h")),
             join_type="left",
         )

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from tcrules.engine.ir import Compare, Expr, Fact, Predicate, Term, Var
+from tcrules.engine.ir import Compare, Const, Expr, Fact, Predicate, Term, Var
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Version(Enum):
@@ -160,3 +163,22 @@ def columns(plan: Plan) -> tuple[Var, ...]:
             return columns(left)
         case Union(parts):
             return columns(parts[0])
+
+
+def is_distinct(plan: Plan, wanted: Sequence[Var]) -> bool:
+    """Whether the plan has no two equal rows in the wanted variables, so that DISTINCT would only cost."""
+    if set(wanted) != set(columns(plan)):
+        return False
+    match plan:
+        case Scan(predicate, terms):
+            return not predicate.observed and all(isinstance(term, Var | Const) for term in terms)
+        case Select(source) | Extend(source) | AntiJoin(left=source) | GroupBy(keys=source):
+            return is_distinct(source, columns(source))
+        case Project(distinct=distinct):
+            return distinct
+        case Union() | Difference() | Unit():
+            return True
+        case Values(rows=rows):
+            return len(set(rows)) == len(rows)
+        case Join(left, right):
+            return is_distinct(left, columns(left)) and is_distinct(right, columns(right))
