@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
@@ -20,8 +21,6 @@ from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.model import Counts, Dropped, Run, Values
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tcrules.rules.infer.templates import TemplateSet
 
 #: File in a run folder that keeps statistics, so that a run is read once for each template.
@@ -68,7 +67,7 @@ def _read(folder: RunFolder, templates: TemplateSet) -> tuple[Run, list[Dropped]
         command=folder.manifest.command,
         torch=folder.manifest.torch,
         complete=folder.manifest.status == "finished",
-        trains=_rows(folder.facts / "optimizer_step.parquet") > 0,
+        trains="optimizer_step" not in _empty(folder),
     )
     return run, dropped
 
@@ -78,7 +77,7 @@ def _count(
 ) -> dict[str, Counts]:
     """Statistics by key of the template. What the run cannot say of a template is left out: no instance."""
     known = _coverage(folder)
-    empty = frozenset(name for name, path in folder.relations().items() if not _rows(path))
+    empty = _empty(folder)
     found: dict[str, Counts] = {}
     with DuckDBStore.open(folder.facts, templates.program, Settings(threads=1)) as store:
         for template in missing:
@@ -131,12 +130,14 @@ def _reads(template: Template) -> frozenset[str]:
     return frozenset(one.predicate.name for one in each if isinstance(one, Atom) and one.predicate.observed)
 
 
-def _rows(path: Path) -> int:
+def _empty(folder: RunFolder) -> frozenset[str]:
+    """Relations without facts."""
     import duckdb
 
+    query = "SELECT file_name FROM parquet_file_metadata(?) GROUP BY ALL HAVING sum(num_rows) = 0"
     with duckdb.connect() as connection:
-        row = connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]).fetchone()
-    return int(row[0] or 0) if row else 0
+        rows = connection.execute(query, [str(folder.facts / "*.parquet")]).fetchall()
+    return frozenset(Path(name).stem for (name,) in rows)
 
 
 def _models(folder: RunFolder) -> list[str]:

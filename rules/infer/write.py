@@ -39,8 +39,8 @@ def _header(runs: Sequence[Run]) -> tuple[str, ...]:
     torch = ", ".join(sorted({run.torch for run in runs if run.torch})) or "unknown"
     names = ", ".join(sorted(run.name for run in runs))
     return (
-        f" Rules that held in {len(runs)} healthy {'run' if len(runs) == 1 else 'runs'}: {names}.",
-        f" Learned by tcrules {__version__} from runs with torch {torch}. Edit freely: these are ordinary rules.",
+        f"Rules that held in {len(runs)} healthy {'run' if len(runs) == 1 else 'runs'}: {names}.",
+        f"Learned by tcrules {__version__} from runs with torch {torch}. Edit freely: these are ordinary rules.",
         "",
     )
 
@@ -51,11 +51,11 @@ def _doc(tree: ast.Template, rule: Learned) -> tuple[str, ...]:
     doc = [fill_text(line, filling) for line in tree.doc]
     if rule.guard:
         conditions = " and ".join(f"{g.variable} {g.op} {show(g.value)}" for g in rule.guard)
-        doc.append(f" Only where {conditions}: elsewhere it does not hold.")
+        doc.append(f"Only where {conditions}: elsewhere it does not hold.")
     found = rule.evidence
     names = f", for {found.bindings} names" if found.bindings > 1 else ""
     runs = f"{found.runs} {'run' if found.runs == 1 else 'runs'}"
-    return (*doc, "", f" why: it held for all {found.triggers} instances in {runs}{names}.")
+    return (*doc, "", f"why: it held for all {found.triggers} instances in {runs}{names}.")
 
 
 def _identified(rules: Sequence[Learned]) -> Mapping[str, Learned]:
