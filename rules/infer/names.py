@@ -17,17 +17,17 @@ _DIGITS = re.compile(r"\d+")
 def cover(good: Collection[str], bad: Collection[str]) -> dict[str, tuple[str, ...]]:
     """Globs and the good names that each stands for; a name that nothing generalises stands for itself.
 
-    Broader generalisations are tried first: all names, everything below one prefix (`Net.body.*`), the same
-    place in repeated layers (`Net.h.*.attn.weight`), the same last part below one prefix (`Net.*.bias`).
+    Broader generalisations are tried first: every name, everything below one prefix (`body.*`), the same place in
+    repeated layers (`h.*.attn.weight`), the same last part everywhere (`*.bias`) or below one prefix (`body.*.bias`).
 
-    >>> cover(["Net.a.weight", "Net.a.bias", "Net.b.weight"], ["Net.b.bias"])
-    {'Net.a.*': ('Net.a.bias', 'Net.a.weight'), 'Net.b.weight': ('Net.b.weight',)}
+    >>> cover(["a.weight", "a.bias", "b.weight"], ["b.bias"])
+    {'a.*': ('a.bias', 'a.weight'), 'b.weight': ('b.weight',)}
     """
     left = sorted({name for name in good if not set(name) & set("*?")})
-    plain = sorted(set(good) - set(left))
+    plain = sorted(set(good).difference(left))
     found: dict[str, tuple[str, ...]] = {}
     forbidden = [*bad, *plain]
-    for generalise in (_prefixes, _repeated, _endings):
+    for generalise in (_everything, _prefixes, _repeated, _endings):
         for pattern in _candidates(left, generalise):
             covered = tuple(name for name in left if glob(pattern, name))
             if len(covered) >= 2 and not any(glob(pattern, name) for name in forbidden):
@@ -36,15 +36,14 @@ def cover(good: Collection[str], bad: Collection[str]) -> dict[str, tuple[str, .
     return found | {name: (name,) for name in (*left, *plain)}
 
 
-def every(good: Collection[str], bad: Collection[str]) -> bool:
-    """The rule holds for each name that there is, and there are at least two."""
-    return len(set(good)) >= 2 and not bad
-
-
 def _candidates(names: list[str], generalise: Callable[[str], Iterator[str]]) -> list[str]:
     """Patterns of all names, broadest first."""
     patterns = {pattern for name in names for pattern in generalise(name)}
     return sorted(patterns, key=lambda pattern: (len(pattern), pattern))
+
+
+def _everything(_: str) -> Iterator[str]:
+    yield EVERY
 
 
 def _prefixes(name: str) -> Iterator[str]:
@@ -61,5 +60,5 @@ def _repeated(name: str) -> Iterator[str]:
 
 def _endings(name: str) -> Iterator[str]:
     parts = name.split(".")
-    for length in range(1, len(parts) - 1):
-        yield f"{'.'.join(parts[:length])}.*.{parts[-1]}"
+    for length in range(len(parts) - 1):
+        yield ".".join([*parts[:length], EVERY, parts[-1]])
