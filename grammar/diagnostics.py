@@ -65,6 +65,9 @@ CODES: dict[str, str] = {
     "TCR305": "unbound guard or about variable",
     "TCR306": "metavariable not bound",
     "TCR307": "aggregate value unsafe",
+    # 4xx: rule tests (rules)
+    "TCR401": "unknown rule",
+    "TCR402": "rule test failed",
 }
 """Every code and its meaning in one line; the table in README.md is compared with it."""
 

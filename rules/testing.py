@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from tcrules.engine import naive
 from tcrules.engine.check import CheckResult, naive_check
 from tcrules.engine.facts import Coverage, MemoryFacts, Stored
 from tcrules.engine.ir import Invariant, Predicate, Program, Value
-from tcrules.engine.verdict import Binding
 from tcrules.grammar import parse_tests
 from tcrules.grammar.ast import Atom, Constant, Expectation, Span, TestCase, TestFile
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError, did_you_mean
@@ -73,11 +72,7 @@ def _run(case: TestCase, program: Program, path: Path, text: str) -> Outcome:
 
 def _check(program: Program, facts: MemoryFacts, asked: tuple[Invariant, ...]) -> CheckResult:
     model = naive.evaluate(program, facts)
-
-    def instances(invariant: Invariant) -> Iterator[tuple[Binding, bool]]:
-        return ((found.values, found.held) for found in naive.instances(invariant, model))
-
-    return naive_check(program, instances, facts.coverage, asked)
+    return naive_check(program, lambda invariant: naive.instances(invariant, model), facts.coverage, asked)
 
 
 def _facts(case: TestCase, program: Program) -> tuple[MemoryFacts, list[Diagnostic]]:
@@ -127,22 +122,22 @@ def _compare(expected: Expectation, invariant: Invariant, result: CheckResult) -
     reasons = tuple(verdict.reasons)
     if verdict.status != expected.verdict:
         message = f"expected {expected.rule} to be {expected.verdict}, but it is {verdict.status}"
-        return _fault("TCR501", message, expected.span, reasons)
+        return _fault("TCR402", message, expected.span, reasons)
     wanted = dict(expected.bindings)
     names = [variable.name for variable in invariant.variables]
     unknown = sorted(set(wanted) - set(names))
     if unknown:
         help = f"variables of {expected.rule}: {', '.join(names)}"
-        return _fault("TCR501", f"{expected.rule} has no variable {unknown[0]}", expected.span, (help,))
+        return _fault("TCR402", f"{expected.rule} has no variable {unknown[0]}", expected.span, (help,))
     found = [dict(zip(names, binding, strict=True)) for binding in result.violations.get(expected.rule, ())]
     if wanted and not any(all(b[name] == value for name, value in wanted.items()) for b in found):
         shown = tuple(", ".join(f"{n}: {b[n]!r}" for n in wanted) for b in found[:5])
-        return _fault("TCR501", f"{expected.rule} is violated, but not with these values", expected.span, shown)
+        return _fault("TCR402", f"{expected.rule} is violated, but not with these values", expected.span, shown)
     return None
 
 
 def _unknown(kind: str, name: str, span: Span, known: Iterable[str]) -> Diagnostic:
-    code = {"relation": "TCR201", "column": "TCR202", "rule": "TCR502"}[kind]
+    code = {"relation": "TCR201", "column": "TCR202", "rule": "TCR401"}[kind]
     mend = did_you_mean(name, known)
     return Diagnostic(code, "error", f"unknown {kind} `{name}`", (Label(span, ""),), (), mend and f"did you mean `{mend}`?")
 

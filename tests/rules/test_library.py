@@ -61,10 +61,6 @@ def test_nothing_recorded_is_nothing_known() -> None:
     program = load_rules().program
     facts = MemoryFacts({}, Coverage(frozenset()))
     model = naive.evaluate(program, facts)
-    result = naive_check(
-        program,
-        lambda invariant: ((i.values, i.held) for i in naive.instances(invariant, model)),
-        facts.coverage,
-    )
+    result = naive_check(program, lambda invariant: naive.instances(invariant, model), facts.coverage)
     assert {verdict.status for verdict in result.verdicts} == {"unknown"}
     assert result.evaluated == 0
