@@ -11,8 +11,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.directed import satisfiable, solutions
 from tcrules.engine.facts import Stored
-from tcrules.engine.naive import Solution, exists, instantiate, solve
+from tcrules.engine.naive import Solution, instantiate
 from tcrules.engine.proof import Proof, ViolationProof
 from tcrules.engine.show import show_literal
 from tcrules.engine.values import equal, normalise
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from tcrules.engine.facts import DerivedSource
     from tcrules.engine.ir import Fact, Predicate, Value
 
-MOST_STEPS = 100_000
+MOST_STEPS = 20_000
 _Key = tuple[str, tuple["Value", ...]]
 
 
@@ -52,12 +53,12 @@ def proofs(
     limit: int = 100,
     depth: int = 100,
 ) -> Iterator[Proof]:
-    """All proofs in which no fact is used to prove itself, at most `limit` of them and `depth` steps high.
+    """All proofs in which no fact is used to prove itself, lowest first: at most `limit`, `depth` steps high.
 
     There can be exponentially many; the search stops after `MOST_STEPS` uses of rules.
     """
     prover = _Prover(program, source)
-    yield from islice(prover.all_proofs(_Goal(predicate, _normal(predicate, fact)), (), depth), limit)
+    yield from islice(prover.by_height(_Goal(predicate, _normal(predicate, fact)), depth), limit)
 
 
 def explain_violation(
@@ -68,8 +69,8 @@ def explain_violation(
         variable.name: normalise(binding[variable.name], variable.type.base)
         for variable in invariant.variables
     }
-    solution = next(solve(invariant.each, source, values), None)
-    if solution is None or any(exists(body, source, values) for body in invariant.expect):
+    solution = next(solutions(invariant.each, source, values), None)
+    if solution is None or any(satisfiable(body, source, values) for body in invariant.expect):
         return None
     goals = _goals(solution)
     proved = _Prover(program, source).prove(goals)
@@ -129,6 +130,7 @@ class _Prover:
     def __init__(self, program: ir.Program, source: DerivedSource) -> None:
         self.source = source
         self.steps_left = MOST_STEPS
+        self.cut = False
         self.rules: dict[str, list[ir.Rule]] = {}
         self.stratum: dict[str, int] = {}
         for number, stratum in enumerate(program.strata):
@@ -197,34 +199,45 @@ class _Prover:
         for rule in self.rules.get(goal.predicate.name, ()):
             binding = _head_binding(rule.head, goal.fact)
             if binding is not None:
-                for solution in solve(rule.body, self.source, binding):
+                for solution in solutions(rule.body, self.source, binding):
                     made = instantiate(rule.head, solution.binding)
                     if all(equal(one, other) for one, other in zip(made, goal.fact, strict=True)):
                         yield _Step(rule, solution)
 
-    def all_proofs(self, goal: _Goal, above: tuple[_Key, ...], depth: int) -> Iterator[Proof]:
-        """Proofs that use no fact of `above`."""
+    def by_height(self, goal: _Goal, depth: int) -> Iterator[Proof]:
+        """All proofs of a goal, lowest first: each height is searched anew, as depth first may miss low ones."""
+        for height in range(depth + 1):
+            self.cut = False
+            yield from (proof for proof, found in self.all_proofs(goal, (), height) if found == height)
+            if not self.cut or self.steps_left < 0:
+                return
+
+    def all_proofs(self, goal: _Goal, above: tuple[_Key, ...], depth: int) -> Iterator[tuple[Proof, int]]:
+        """Proofs that are at most `depth` steps high and use no fact of `above`, with their height."""
         if goal.predicate.observed:
             stored = self.observed(goal)
             if stored is not None:
-                yield Proof(goal.predicate, stored)
+                yield Proof(goal.predicate, stored), 0
             return
+        self.cut |= depth == 0
         if depth == 0 or goal.key in above:
             return
         for step in self._steps(goal):
             self.steps_left -= 1
             if self.steps_left < 0:
                 return
-            for premises in self._all_premises(step.goals(), (*above, goal.key), depth - 1):
-                yield self._proof(step, premises, goal.fact)
+            for premises, height in self._all_premises(step.goals(), (*above, goal.key), depth - 1):
+                yield self._proof(step, premises, goal.fact), height + 1
 
-    def _all_premises(self, goals: list[_Goal], above: tuple[_Key, ...], depth: int) -> Iterator[list[Proof]]:
+    def _all_premises(
+        self, goals: list[_Goal], above: tuple[_Key, ...], depth: int
+    ) -> Iterator[tuple[list[Proof], int]]:
         if not goals:
-            yield []
+            yield [], 0
             return
-        for first in self.all_proofs(goals[0], above, depth):
-            for rest in self._all_premises(goals[1:], above, depth):
-                yield [first, *rest]
+        for first, height in self.all_proofs(goals[0], above, depth):
+            for rest, other in self._all_premises(goals[1:], above, depth):
+                yield [first, *rest], max(height, other)
 
 
 def _head_binding(head: ir.Atom, fact: Fact) -> dict[str, Value] | None:

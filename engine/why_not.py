@@ -7,7 +7,8 @@ from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
-from tcrules.engine.naive import Solution, exists, extend, solve
+from tcrules.engine.directed import satisfiable, solutions
+from tcrules.engine.naive import Solution, extend
 from tcrules.engine.show import show_literal
 from tcrules.engine.values import equal
 
@@ -76,7 +77,7 @@ def why_not(
         if program is not None and depth > 0 and not literal.predicate.observed:
             rules = why_not_atom(literal, source, solution.binding, program, depth - 1)
     elif isinstance(literal, ir.Not):
-        found = next(solve(literal.body, source, solution.binding))
+        found = next(solutions(literal.body, source, solution.binding))
         near = tuple(Near(atom.predicate, stored, ()) for atom, stored in found.facts[:MOST_NEAR])
     text = show_literal(literal, solution.binding) + _where(literal, body[:matched], solution.binding)
     values = tuple(solution.binding.items())
@@ -122,7 +123,7 @@ def _head_binding(head: ir.Atom, atom: ir.Atom, binding: Mapping[str, Value]) ->
 
 def _furthest(body: ir.Body, source: FactSource, binding: Mapping[str, Value]) -> tuple[int, Solution] | None:
     """How many literals hold at most, in their order, and the first way to satisfy so many; None: all hold."""
-    if exists(body, source, binding):
+    if satisfiable(body, source, binding):
         return None
     best = (0, Solution(dict(binding), ()))
     waiting = [iter([best[1]])]

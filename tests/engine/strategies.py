@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 from tcrules.engine import ir
@@ -44,7 +44,7 @@ class Case:
     """A program as text and analysed, and facts for its observed relations."""
 
     text: str
-    program: ir.Program
+    program: ir.Program = field(repr=False)
     facts: MemoryFacts
 
 
