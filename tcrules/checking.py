@@ -100,8 +100,6 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
             return None, len(store.query(query.each)[1])
         builder = GraphBuilder(program.predicates, store)
         root = builder.add(Node("asked", "violation", f"does not hold: {literals}"))
-        for atom, stored in reason.facts:
-            builder.add_fact(atom, stored.values, root)
         add_missing(builder, reason, root, "asked missing", "expected")
         return as_tree(builder.graph, root), 0
 

@@ -50,8 +50,11 @@ def violation_graph(
 def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, kind: str) -> str:
     """What is missing, the facts that come near, and for a derived fact why each of its rules fails."""
     node = builder.add(Node(key, "missing", described(reason.missing, dict(reason.binding))), parent, kind)
+    for atom, stored in reason.facts:
+        builder.add_fact(atom, stored.values, node, "found")
+    wanted = reason.missing if isinstance(reason.missing, Atom) else None
     for number, near in enumerate(reason.near, 1):
-        builder.add(Node(f"{key} near {number}", "near", near_label(near)), node, "near")
+        builder.add(Node(f"{key} near {number}", "near", near_label(near, wanted)), node, "near")
     for number, (rule, why) in enumerate(reason.rules, 1):
         place = f"{key} rule {number}"
         builder.add(Node(place, "condition", show_rule(rule)), node, "not derived by")
@@ -84,9 +87,9 @@ def _variables(expression: Expr) -> Iterator[Var]:
             yield from _variables(argument)
 
 
-def near_label(near: Near) -> str:
-    """A fact that comes near, and in what it differs."""
-    label = fact_label(near.predicate, near.fact.values)
+def near_label(near: Near, wanted: Atom | None) -> str:
+    """A fact that comes near what was wanted, and in what it differs."""
+    label = fact_label(near.predicate, near.fact.values, wanted)
     if not near.differences:
         return label
     return (

@@ -2,7 +2,8 @@
 
 Edges point from what is explained to what explains it: `violation -> fact` (because), `fact -> premise` (derived
 from), `fact -> call` (during), `call -> call` (inside, after), `fact -> object` (about), `object -> object` (part of).
-A missing fact hangs on what expected it (expected), and on it hang facts that come near (near).
+A missing fact hangs on what expected it (expected), and on it hang the facts that
+came before it (found) and those that come near (near).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Graph: TypeAlias = "nx.DiGraph[str]"
 
 #: Columns that are left out of a fact's label: positions and bit patterns say nothing to a reader.
 _UNSHOWN = frozenset({"time", "fingerprint", "call", "rank"})
+#: Columns that are always part of a fact's label: they say whom it is about.
+_NAMES = frozenset({"param", "optimizer", "module", "buffer", "loader", "scheduler", "scaler", "api"})
 _FILE, _LINE, _FUNCTION = 2, 3, 4
 
 
@@ -129,7 +132,8 @@ class GraphBuilder:
 
 
 def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> str:
-    """A fact without what says nothing to a reader; with an atom, only the columns that it speaks of.
+    """A fact without what says nothing to a reader; with an atom, only the columns that it speaks of
+    and those that say whom the fact is about.
 
     >>> from tcrules.engine.ir import Column, Predicate, Type
     >>> columns = (Column("rank", Type("rank", "int")), Column("param", Type("param", "string")))
@@ -143,7 +147,7 @@ def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> 
         if column.type.name not in _UNSHOWN
         and column.name != "step"
         and value != ""
-        and not isinstance(term, Any_)
+        and (not isinstance(term, Any_) or column.type.name in _NAMES)
     ]
     return f"{predicate.name}({', '.join(parts)})"
 

@@ -13,6 +13,7 @@ from tcrules.report.terminal import plain
 _BRANCHES = (
     "expected",
     "forbidden",
+    "found",
     "near",
     "not derived by",
     "because",
@@ -29,6 +30,7 @@ _STYLES = {
 }
 _WORDS = {
     "expected": "missing: ",
+    "found": "found: ",
     "near": "there is: ",
     "not derived by": "by rule: ",
     "during": "in ",

@@ -123,7 +123,7 @@ def test_fmt(tmp_path: Path):
     rules.write_text("late(step:S):-step(step:S),S>3.\n")
     assert call("fmt", "--check", rules).exit_code == 1
     assert call("fmt", rules).exit_code == 0
-    assert rules.read_text() == "late(step: S) :-\n    step(step: S),\n    S > 3.\n"
+    assert rules.read_text() == "late(step: S) :- step(step: S), S > 3.\n"
     assert call("fmt", "--check", tmp_path).exit_code == 0
 
 

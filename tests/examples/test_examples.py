@@ -18,7 +18,6 @@ EXPECTED = {
     "eval-dropout": "training-mode-is-restored",
     "clip-scaled-gradients": "clip-after-unscale",
     "ddp-drift": "forward-through-wrapper",
-    "frozen-average": "copies-follow",
 }
 PROCESSES = {"ddp-drift": 2}
 BIN = Path(sys.executable).parent
