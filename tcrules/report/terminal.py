@@ -80,7 +80,8 @@ def _headline(report: Report) -> Text:
     loud = [violation for violation in report.violations if violation.severity in LOUD]
     roots = sum(violation.root for violation in loud)
     if loud:
-        rest = len({violation.rule for violation in loud if not violation.root})
+        causes = {violation.rule for violation in loud if violation.root}
+        rest = len({violation.rule for violation in loud} - causes)
         more = f", {counted(rest, 'further rule')} violated" if rest else ""
         cause = counted(roots, "root cause")
         return Text.assemble(("FAULTY", "bold red"), f"  {cause}{more} in {where}")
