@@ -132,8 +132,8 @@ def _check_family(
     numbers = [_numbers(store, family, atoms) for atoms in ((some,), (bad,), (some, gaps), (bad, gaps))]
     for member, missing, *counts in zip(family.members, doubts, *numbers, strict=True):
         verdicts[member.id] = verdict(member, missing, Counts(*counts))
-    if breaches and not (doubts[0].always or doubts[0].cut_off):
-        rows = _violations(store, family, broken, gaps, most)
+    if breaches and not doubts[0].every_violation:
+        rows = _violations(store, family, broken, None if doubts[0].proved else gaps, most)
         found.update((member.id, own) for member, own in zip(family.members, rows, strict=True))
     for atom in (some, bad, gaps, *constants):
         if atom is not None:

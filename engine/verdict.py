@@ -8,6 +8,7 @@ and whether the expectation holds; everything about doubt is decided here, for a
   Where an expectation is not monotone, facts could also have broken a held instance: then that is unknown
   as well.
 - The run was cut off: what an expectation still waited for is unknown.
+- What is proved by facts that are there (`expect not batch(…)`) is violated whatever else is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from tcrules.engine.ir import Invariant, Value
+from tcrules.engine.ir import Atom, Bind, Body, Compare, Invariant, Not, Value
 from tcrules.engine.values import order_key
 
 if TYPE_CHECKING:
@@ -48,25 +49,36 @@ class RuleVerdict:
 class Doubt:
     """What about an invariant cannot be decided in a run.
 
-    `rule`: reasons for which its body cannot be evaluated at all. `always`: reasons that make every instance unknown
-    that is violated (and, unless the invariant is monotone, every held one). `cut_off`: reasons that make every
-    violated instance unknown. `gaps`: those that make instances of some moments unknown. `notes`: worth saying, but
-    no instance depends on it.
+    `rule`: reasons for which its body cannot be evaluated at all. `always`: reasons that make every instance
+    unknown that is violated (and, unless the invariant is monotone, every held one). `cut_off`: reasons that
+    make every violated instance unknown. `gaps`: those that make instances of some moments unknown; of all
+    steps if `any_step`, as the invariant looks beyond the step of its instance. `proved`: violated instances
+    are never unknown. `notes`: worth saying, but no instance depends on it.
     """
 
     rule: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
     cut_off: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    any_step: bool = False
+    proved: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def every_violation(self) -> bool:
+        """Whether all violated instances are unknown."""
+        return not self.proved and bool(self.always or self.cut_off)
 
     def covers(self, step: int | None, rank: int | None) -> bool:
         """Whether facts of that moment are missing; None: the invariant does not tell, any gap counts."""
         return any(
-            (step is None or (gap.first_step <= step and (step <= gap.last_step or gap.last_step == -1)))
-            and (rank is None or gap.rank in (-1, rank))
+            (step is None or self.any_step or _spans(gap, step)) and (rank is None or gap.rank in (-1, rank))
             for gap in self.gaps
         )
+
+
+def _spans(gap: Gap, step: int) -> bool:
+    return gap.first_step <= step and (step <= gap.last_step or gap.last_step == -1)
 
 
 def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
@@ -84,7 +96,25 @@ def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
         always=tuple(_why_unrecorded(name, coverage) for name in sorted(unrecorded)),
         cut_off=cut_off,
         gaps=tuple(gaps),
+        any_step=invariant.window.kind == "run",
+        proved=_certain(invariant.each) and all(map(_refuted, invariant.expect)),
         notes=tuple(_why_gap(gap) for gap in coverage.gaps if gap.relation in invariant.needs),
+    )
+
+
+def _certain(body: Body) -> bool:
+    """More facts cannot take anything from what the body yields. Derived relations may hide a negation."""
+    return all(
+        literal.predicate.observed if isinstance(literal, Atom) else isinstance(literal, Compare | Bind)
+        for literal in body
+    )
+
+
+def _refuted(alternative: Body) -> bool:
+    """More facts cannot make the alternative hold where it does not."""
+    return all(
+        _certain(literal.body) if isinstance(literal, Not) else isinstance(literal, Compare | Bind)
+        for literal in alternative
     )
 
 
@@ -118,8 +148,9 @@ def verdict(invariant: Invariant, found: Doubt, counts: Counts) -> RuleVerdict:
     if found.rule:
         return RuleVerdict(invariant.id, "unknown", reasons=found.rule)
     held = counts.instances - counts.violated
-    doubtful_violated = counts.violated if found.always or found.cut_off else counts.violated_in_gaps
-    doubtful_held = 0
+    doubtful_violated = doubtful_held = 0
+    if not found.proved:
+        doubtful_violated = counts.violated if found.every_violation else counts.violated_in_gaps
     if not invariant.monotone:
         doubtful_held = held if found.always else counts.instances_in_gaps - counts.violated_in_gaps
     unknown = doubtful_violated + doubtful_held
@@ -164,7 +195,7 @@ def judge(
         total_in_gaps += in_gap
         violated += not instance.held
         violated_in_gaps += in_gap and not instance.held
-        if not (instance.held or in_gap or found.always or found.cut_off):
+        if not (instance.held or found.every_violation or (in_gap and not found.proved)):
             violations.append(instance.values)
     counts = Counts(total, violated, total_in_gaps, violated_in_gaps)
     ordered = sorted(violations, key=lambda binding: order(invariant, binding))
