@@ -69,6 +69,10 @@ class Gap(NamedTuple):
     why: str
 
 
+#: Why facts of the last step are missing where a run did not come to its end.
+CUT_OFF = "the run was cut off in this step"
+
+
 class Coverage(NamedTuple):
     """What a run can and cannot say. `complete`: all processes ended by themselves, with success."""
 
@@ -131,6 +135,11 @@ def coverage(run: RunFolder) -> Coverage:
             "SELECT rank, relation, first_step, last_step, why FROM read_parquet(?) ORDER BY fact",
             [str(run.facts / "instrument_gap.parquet")],
         ).fetchall()
+        unfinished = connection.execute(
+            "SELECT rank, coalesce(max(step) + 1, 0) FROM (SELECT DISTINCT rank FROM read_parquet($process))"
+            " LEFT JOIN (SELECT rank, step FROM read_parquet($step)) USING (rank) GROUP BY rank ORDER BY rank",
+            {name: str(run.facts / f"{name}.parquet") for name in ("process", "step")},
+        ).fetchall()
     processes = run.manifest.processes
     trainers = [process for process in processes if process.get("role") == "trainer"]
     covered = [frozenset(_texts(process, "covers")) for process in trainers]
@@ -139,7 +148,10 @@ def coverage(run: RunFolder) -> Coverage:
     missing = any(note.endswith(" is missing") for note in run.manifest.notes)
     ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
     complete = run.manifest.status == "finished" and ended
-    return Coverage(recorded, tuple(Gap(*row) for row in rows), complete)
+    gaps = [Gap(*row) for row in rows]
+    if not complete:  # what the last, unfinished step lacks may only not have happened yet
+        gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
+    return Coverage(recorded, tuple(gaps), complete)
 
 
 def _open_aside(run: Path, manifest: Manifest, running: bool) -> RunFolder:

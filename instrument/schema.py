@@ -539,4 +539,10 @@ RELATIONS: tuple[Relation, ...] = (
         """),
 )
 
+#: Relations about objects: their facts are recorded before the first event that names the object, so that no later
+#: fact changes what was said of it.
+SETTLED = frozenset(
+    "run process config module copy wrapper parameter tie buffer replicated optimizer scheduler scaler loader".split()
+)
+
 BY_NAME: dict[str, Relation] = {relation.name: relation for relation in RELATIONS}

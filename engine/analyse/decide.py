@@ -2,7 +2,7 @@
 
 An instance is decided with its body unless something that is read under a negation, in an aggregate or in
 `expect` may still become true later. An atom over events (a relation with a column of type time, step or
-call) is in the past of the body if one of these columns is a variable of the body, or is bounded from
+call, unless it describes objects: `schema.SETTLED`) is in the past of the body if one of these columns is a variable of the body, or is bounded from
 above by one; then all its moments are in the past, too. Derived relations are looked through.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tcrules.engine import ir
 from tcrules.engine.analyse.stratify import reads
 from tcrules.engine.show import show_literal
+from tcrules.instrument.schema import SETTLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -123,6 +124,8 @@ class Decider:
         columns = frozenset(
             at for at, term in enumerate(atom.arguments) if isinstance(term, ir.Var) and term.name in known
         )
+        if atom.predicate.name in SETTLED:
+            return False
         if atom.predicate.observed:
             return any(self._is_moment(column.type) for column in atom.predicate.columns) and not columns
         return self._rules_late(atom.predicate.name, columns)
