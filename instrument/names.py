@@ -237,7 +237,7 @@ class Names:
             for name, tensor in module._parameters.items():
                 if tensor is not None:
                     self._name_param(tensor, handle, prefix + name, inside)
-            for name in module._buffers:
+            for name in module._buffers.keys():  # noqa: SIM118  (a scripted module iterates by index)
                 self._record(self.buffer(module, name), handle, prefix + name, inside)
 
     def _name_param(self, tensor: torch.Tensor, root: str, path: str, inside: set[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.values import class_of, local, norms, quiet
+from tcrules.instrument.probes.values import class_of, is_real, local, norms
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.models import Param
@@ -28,7 +28,7 @@ class Backward:
         self.session, self.book = shared.session, shared.book
         self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
 
-    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
         """A backward begins."""
         pending = self.shared.first_backward
         while pending:
@@ -36,6 +36,8 @@ class Backward:
         start = args[0] if args else kwargs.get("tensors", kwargs.get("self"))
         if isinstance(start, (tuple, list)):
             start = start[0] if start else None
+        if isinstance(start, torch.Tensor) and not is_real(start):
+            return None
         return "", (self._loss(start), self._before())
 
     def _loss(self, start: Any) -> float:
@@ -44,7 +46,7 @@ class Backward:
         if plain is None:
             self.session.gap("backward", "loss: data on devices is not read")
             return 0.0
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             value = plain.item() if plain.numel() == 1 else plain.sum().item()
         return float(value.real if isinstance(value, complex) else value)
 

@@ -101,7 +101,7 @@ class Copies:
 
 def install(shared: Shared, copies: Copies) -> None:
     """Patch `copy.deepcopy`, also where torch imported it by name."""
-    guard = shared.session.guard("copies")
+    guard = shared.guard("copies")
     leave = guard(copies.leave)
 
     def after(source: nn.Module, result: Any, raised: bool) -> None:

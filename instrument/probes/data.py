@@ -12,7 +12,7 @@ from torch.utils.data import dataloader, sampler
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
-from tcrules.instrument.probes.values import local, quiet, sample_print
+from tcrules.instrument.probes.values import local, sample_print
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +170,7 @@ def is_constant(tensor: torch.Tensor) -> bool:
     plain = local(tensor)
     if plain is None or plain.numel() < 2:
         return plain is not None
-    with torch.no_grad(), quiet():
+    with torch.no_grad():
         flat = plain.reshape(-1) if plain.is_contiguous() else plain.flatten()
         few = flat[:: max(1, flat.numel() // 16)]
         return bool((few == flat[0]).all()) and bool((flat == flat[0]).all())
@@ -214,7 +214,7 @@ def _next_worker(iterator: Any) -> int:
 def install(shared: Shared, batches: Batches, entry: WorkerEntry | None) -> None:
     """Patch `DataLoader.__iter__` and what its iterators inherit."""
     loaders = Loaders(shared, batches, entry)
-    guard = shared.session.guard("data")
+    guard = shared.guard("data")
     shared.patches.around(
         dataloader.DataLoader, "__iter__", guard(loaders.enter_iter), guard(loaders.leave_iter)
     )

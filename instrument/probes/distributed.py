@@ -68,7 +68,7 @@ def install(shared: Shared) -> None:
         return
     collectives = Collectives(shared)
     defined = distributed.distributed_c10d
-    guard = shared.session.guard("distributed")
+    guard = shared.guard("distributed")
     for name in FUNCTIONS:
         if not hasattr(defined, name):
             continue

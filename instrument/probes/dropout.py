@@ -80,7 +80,7 @@ def install(shared: Shared) -> Dropout:
     """Patch the functions."""
     dropout = Dropout(shared)
     dropout.bind(shared.names.module)
-    guard = shared.session.guard("dropout")
+    guard = shared.guard("dropout")
 
     def after(_token: object, _result: Any, _raised: bool) -> None:
         context.busy.discard("dropout")

@@ -11,10 +11,10 @@ from torch import nn
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
-from tcrules.instrument.probes.values import sample_print, tensors_in
+from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tcrules.instrument.probes.data import Batches
     from tcrules.instrument.probes.dropout import Dropout
@@ -75,6 +75,11 @@ class Forward:
             return None
         if "_former_parameters" in model.__dict__ or torch.compiler.is_compiling():
             return None  # a replica of DataParallel lives for one forward
+        if _is_unreal(args) or _is_unreal(kwargs.values()):
+            return None  # shapes are being worked out, nothing is computed
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            self.session.gap("forward", "calls under torch.func transforms are not recorded")
+            return None
         if torch.is_grad_enabled():
             self.clock.before_forward()
         record = self.structure.model(model)
@@ -169,13 +174,17 @@ def weight_of(module: nn.Module) -> torch.Tensor | None:
     return next((p for p in module._parameters.values() if p is not None and p.is_floating_point()), None)
 
 
+def _is_unreal(values: Iterable[Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) and not is_real(value) for value in values)
+
+
 def _dtype(tensor: torch.Tensor | None) -> str:
     return "" if tensor is None else dtype_name[tensor.dtype]
 
 
 def install(shared: Shared, forward: Forward) -> None:
     """Patch `Module.__call__`, which alone sees nested calls, exceptions and the state at the moment of the call."""
-    guard = shared.session.guard("forward")
+    guard = shared.guard("forward")
     original: Callable[..., Any] = nn.Module.__call__
     nested = _nested(shared, forward, original)
     enter, leave = guard(forward.enter), guard(forward.leave)
@@ -212,8 +221,8 @@ def _reset() -> None:
 
 def _nested(shared: Shared, forward: Forward, original: Callable[..., Any]) -> Callable[..., Any]:
     """Return what runs for modules inside of a sampled forward."""
-    layer = shared.session.guard("module_call", "module_call")(forward.layer)
-    entered = shared.session.guard("states")(forward.states.inner)
+    layer = shared.guard("module_call", "module_call")(forward.layer)
+    entered = shared.guard("states")(forward.states.inner)
 
     def nested(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if context.inner is module:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tcrules.instrument.fingerprint import combine, fingerprint, fingerprint_bytes
-from tcrules.instrument.probes.values import quiet
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.forward import Run
@@ -46,8 +45,7 @@ class Generators:
 
 def states(python: bool = True) -> list[tuple[str, int]]:
     """Return fingerprints of the states of torch's host generator, numpy's legacy one and, if asked, Python's."""
-    with quiet():
-        data = fingerprint(torch.default_generator.get_state())
+    data = fingerprint(torch.default_generator.get_state())
     found = [("torch", data)] if data is not None else []
     words = _numpy_words()
     if words is not None:

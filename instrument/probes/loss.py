@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.patching import argument
-from tcrules.instrument.probes.values import local, quiet
+from tcrules.instrument.probes.values import local
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
@@ -57,7 +57,7 @@ class Losses:
         if plain is None or plain.numel() == 0 or plain.is_complex():
             self.shared.session.gap("loss_call", "data on devices is not read")
             return
-        with torch.no_grad(), quiet():
+        with torch.no_grad():
             low, high, normalised = describe(plain.detach())
         grad = torch.is_grad_enabled()
         is_tensor = isinstance(target, torch.Tensor)

@@ -9,15 +9,16 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.names import unwrap, walk
+from tcrules.instrument.probes.values import is_real
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
 
 #: Wrappers that synchronise replicas. Other wrappers (torch.compile) are transparent: they go by the model's name.
 PARALLEL = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
@@ -207,9 +208,13 @@ def is_layer(module: nn.Module) -> bool:
 def is_model(module: nn.Module) -> bool:
     """Return whether an outermost call of this module is a forward of a model.
 
-    Loss functions and activations that are called outside of a model are none: nothing in them is trained.
+    Loss functions and activations that are called outside of a model are none: nothing in them is trained. Scripted
+    modules are opaque: each access makes new Python objects for their parts.
     """
-    return not isinstance(module, nn.modules.loss._Loss) and next(module.parameters(), None) is not None
+    if isinstance(module, (nn.modules.loss._Loss, torch.jit.ScriptModule)):
+        return False
+    first = next(module.parameters(), None)
+    return first is not None and (is_real(first) or torch.nn.parameter.is_lazy(first))
 
 
 __all__ = [

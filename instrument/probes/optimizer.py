@@ -15,6 +15,7 @@ from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import Owner
 from tcrules.instrument.probes.patching import argument, around
 from tcrules.instrument.probes.updates import number_of
+from tcrules.instrument.probes.values import is_real
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.models import Param
@@ -138,6 +139,9 @@ class Optimizers:
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
         """A step begins; None if it belongs to another step of this thread."""
         optimizer: Any = args[0]
+        first = next((tensor for group in optimizer.param_groups for tensor in group["params"]), None)
+        if first is None or not is_real(first):
+            return None
         record = self.record(optimizer)
         for outer in context.steps:
             if outer.optimizer is optimizer or self._belongs(optimizer, outer):
@@ -194,7 +198,7 @@ class Optimizers:
         """
         if getattr(cls.step, _MARK, False):
             return
-        guard = self.session.guard("optimizer")
+        guard = self.shared.guard("optimizer")
         leave = guard(self.leave)
 
         def after(step: Step, result: Any, raised: bool) -> None:
@@ -218,7 +222,7 @@ def overflowed(optimizer: Any) -> bool:
 
 def install(shared: Shared, optimizers: Optimizers) -> None:
     """Patch the constructor and the steps of the classes that exist."""
-    guard = shared.session.guard("optimizer")
+    guard = shared.guard("optimizer")
     shared.patches.around(Optimizer, "__init__", guard(optimizers.made), guard(optimizers.was_made))
     pending = list(Optimizer.__subclasses__())
     while pending:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.probes import (
-    Probe, backward, checkpoint, clearing, clipping, copies, data, distributed, dropout, forward, generators,
+    Probe, backward, checkpoint, clearing, clipping, compiling, copies, data, distributed, dropout, forward, generators,
     initialisation, loss, mode, optimizer, scaler, scheduler, seeding, states, structure, ties, updates, workers,
 )
 
@@ -52,5 +52,6 @@ PROBES: tuple[Probe, ...] = (
     Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared)),
     Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared)),
     Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared)),
+    Probe("compiling", (), lambda shared, _: compiling.install(shared)),
     Probe("checkpoint", checkpoint.RELATIONS, lambda shared, _: checkpoint.install(shared)),
 )

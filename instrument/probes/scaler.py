@@ -125,7 +125,7 @@ class Scalers:
 def install(shared: Shared, optimizers: Optimizers) -> None:
     """Patch `torch.amp.GradScaler`, which the device-specific ones inherit from."""
     scalers = Scalers(shared, optimizers)
-    cls, guard = grad_scaler.GradScaler, shared.session.guard("scaler")
+    cls, guard = grad_scaler.GradScaler, shared.guard("scaler")
     shared.patches.around(cls, "__init__", guard(lambda args, kwargs: args[0]), guard(scalers.made))
     methods = (
         ("scale", scalers.enter, scalers.leave_scale),

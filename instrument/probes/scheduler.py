@@ -103,7 +103,7 @@ def _rate(scheduler: Any) -> float:
 def install(shared: Shared) -> None:
     """Patch the steps of torch's schedulers, and those of user classes when an object of theirs is made."""
     schedulers = Schedulers(shared)
-    guard = shared.session.guard("scheduler")
+    guard = shared.guard("scheduler")
 
     def started(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
         context.busy.add("scheduler_start")

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from torch._C._dynamo.eval_frame import set_eval_frame
+from torch.utils import _python_dispatch
 
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import Book
 from tcrules.instrument.probes.patching import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tcrules.instrument.session import Frame, Session
+
+_functions = torch._C._len_torch_function_stack
+_tracing = torch._C._get_tracing_state
+_dispatches = torch._C._len_torch_dispatch_stack
+_DYNAMO = "torch._dynamo.eval_frame"
+
+
+@contextlib.contextmanager
+def _hidden() -> Iterator[None]:
+    """Switch off dynamo and the modes of this thread for a while."""
+    before = set_eval_frame(None) if _DYNAMO in sys.modules else None
+    try:
+        with contextlib.ExitStack() as stack:
+            if _functions():
+                stack.enter_context(torch._C.DisableTorchFunction())
+            if _dispatches():
+                stack.enter_context(_python_dispatch._disable_current_modes())
+            yield
+    finally:
+        if before is not None:
+            set_eval_frame(before)
+
 
 #: The watched call, and what its probe remembers from entry to return.
 Token: TypeAlias = "tuple[Frame, Any]"
@@ -46,6 +72,29 @@ class Shared:
 
         clock.on_step = over
         self.patches.on_undo(lambda: setattr(clock, "on_step", before))
+
+    def guard(self, probe: str, *relations: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Return a decorator that makes a callback harmless (`Session.guard`) and invisible.
+
+        The user's function and dispatch modes (counters, `torch.set_default_device`, fake tensors) do not see what it
+        does, and dynamo does not compile it: under a compiled region every Python frame that runs is a candidate.
+        """
+        decorate = self.session.guard(probe, *relations)
+
+        def wrap(callback: Callable[..., Any]) -> Callable[..., Any]:
+            guarded = decorate(callback)
+
+            def hidden(*args: Any) -> Any:
+                if _tracing():
+                    return None  # our operations would become part of the graph of torch.jit.trace
+                if _functions() or _dispatches() or _DYNAMO in sys.modules:
+                    with _hidden():
+                        return guarded(*args)
+                return guarded(*args)
+
+            return hidden
+
+        return wrap
 
     def safely(self, probe: str, callback: Callable[..., None], *args: Any) -> None:
         """Call another probe's code from within a guarded callback: a fault disables that probe, not the caller."""
@@ -98,7 +147,7 @@ class Shared:
                 context.busy.discard(busy)
                 session.leave(frame, raised)
 
-        guard = session.guard(probe)
+        guard = self.guard(probe)
         guarded_after = guard(after)
 
         def finish(token: Token, result: Any, raised: bool) -> None:

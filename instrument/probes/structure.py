@@ -227,7 +227,7 @@ def is_split(tensor: torch.Tensor) -> bool:
 def install(shared: Shared) -> Structure:
     """Register the global registration hooks."""
     structure = Structure(shared)
-    guard = shared.session.guard("structure")
+    guard = shared.guard("structure")
     hooks = (
         (torch_module.register_module_parameter_registration_hook, structure.on_parameter),
         (torch_module.register_module_module_registration_hook, structure.on_module),

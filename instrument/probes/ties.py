@@ -117,6 +117,6 @@ def _find(model: nn.Module, path: str) -> torch.Tensor | None:
 def install(shared: Shared) -> Ties:
     """Register the hook; after `structure`'s, whose record of the first place it reads."""
     ties = Ties(shared)
-    hook = shared.session.guard("ties")(ties.on_parameter)
+    hook = shared.guard("ties")(ties.on_parameter)
     shared.patches.on_undo(torch_module.register_module_parameter_registration_hook(hook).remove)
     return ties

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils import _python_dispatch
 
 from tcrules.instrument.fingerprint import fingerprint
 
@@ -29,23 +27,8 @@ ROTATION = 8
 ALWAYS = 32
 
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
+_UNREAL = frozenset({"FakeTensor", "FunctionalTensor", "UninitializedParameter", "UninitializedBuffer"})
 _NARROW = frozenset({torch.float16, torch.bfloat16})
-
-
-@contextlib.contextmanager
-def _without_modes() -> Iterator[None]:
-    with torch._C.DisableTorchFunction(), _python_dispatch._disable_current_modes():
-        yield
-
-
-_NOTHING = contextlib.nullcontext()
-
-
-def quiet() -> contextlib.AbstractContextManager[None]:
-    """Return a context in which the user's modes (counters, fake tensors) do not see our operations."""
-    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack():
-        return _without_modes()
-    return _NOTHING
 
 
 def local(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -66,11 +49,15 @@ def local(tensor: torch.Tensor) -> torch.Tensor | None:
     return tensor
 
 
+def is_real(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has data anywhere: it is neither a meta nor a fake tensor, and initialised."""
+    return not tensor.is_meta and type(tensor).__name__ not in _UNREAL
+
+
 def print_of(tensor: torch.Tensor) -> int | None:
     """Return the fingerprint of a tensor of any size, None if it cannot be read; O(bytes)."""
     plain = local(tensor)
-    with quiet():
-        return None if plain is None else fingerprint(plain)
+    return None if plain is None else fingerprint(plain)
 
 
 def sample_print(tensor: torch.Tensor) -> int | None:
@@ -81,14 +68,13 @@ def sample_print(tensor: torch.Tensor) -> int | None:
     plain = local(tensor)
     if plain is None:
         return None
-    with quiet():
-        size = plain.numel() * plain.element_size()
-        if size <= LARGE or not plain.is_contiguous():
-            return fingerprint(plain)
-        flat = plain.detach().reshape(-1)
-        width = CHUNK // plain.element_size()
-        stride = (flat.numel() - width) // (CHUNKS - 1)
-        return fingerprint(flat.as_strided((CHUNKS, width), (stride, 1)).contiguous())
+    size = plain.numel() * plain.element_size()
+    if size <= LARGE or not plain.is_contiguous():
+        return fingerprint(plain)
+    flat = plain.detach().reshape(-1)
+    width = CHUNK // plain.element_size()
+    stride = (flat.numel() - width) // (CHUNKS - 1)
+    return fingerprint(flat.as_strided((CHUNKS, width), (stride, 1)).contiguous())
 
 
 def turns(sizes: Sequence[int], budget: int = BUDGET) -> int:
@@ -108,6 +94,9 @@ def param_prints(params: Sequence[tuple[torch.Tensor, Param, bool]]) -> list[int
     """
     prints, changed = [], []
     for tensor, param, again in params:
+        if local(tensor) is None:
+            prints.append(None)
+            continue
         pointer, version = tensor.data_ptr(), tensor._version
         if again or param.pointer != pointer or param.version != version or param.data is None:
             data = print_of(tensor)
@@ -129,11 +118,10 @@ def norms(tensors: Sequence[torch.Tensor]) -> list[float]:
     grad = torch.is_grad_enabled()
     torch._C._set_grad_enabled(False)
     try:
-        with quiet():
-            if len({tensor.dtype for tensor in tensors}) == 1 and tensors[0].dtype not in _NARROW:
-                values: list[float] = torch.stack(torch._foreach_norm(list(tensors))).tolist()
-                return values
-            return [_norm(tensor) for tensor in tensors]
+        if len({tensor.dtype for tensor in tensors}) == 1 and tensors[0].dtype not in _NARROW:
+            values: list[float] = torch.stack(torch._foreach_norm(list(tensors))).tolist()
+            return values
+        return [_norm(tensor) for tensor in tensors]
     finally:
         torch._C._set_grad_enabled(grad)
 
@@ -147,7 +135,7 @@ def class_of(tensor: torch.Tensor, norm: float) -> str:
     """Return zero, nonzero or nonfinite. A norm may overflow or vanish where no element does: then all are read."""
     if 0.0 < norm < math.inf:
         return "nonzero"
-    with torch.no_grad(), quiet():
+    with torch.no_grad():
         if norm == 0.0:
             return "nonzero" if bool(torch.any(tensor)) else "zero"
         return "nonzero" if bool(torch.isfinite(tensor).all()) else "nonfinite"

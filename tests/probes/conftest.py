@@ -1,0 +1,54 @@
+"""Fixtures: train in this process under the recorder, and read the facts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import torch
+from tcrules.instrument.runs import open_run
+from tcrules.instrument.session import current
+from tcrules.instrument.watching import watch
+
+
+class Facts:
+    """The facts of a run, by SQL."""
+
+    def __init__(self, run: Path) -> None:
+        self._connection = duckdb.connect()
+        for name, path in open_run(run).relations().items():
+            self._connection.execute(f"""CREATE VIEW "{name}" AS SELECT * FROM read_parquet('{path}')""")
+
+    def __call__(self, relation: str, *columns: str, where: str = "true") -> list[Any]:
+        """Return the rows of a relation in the order of recording; bare values where one column is asked for."""
+        chosen = ", ".join(f'"{column}"' for column in columns) or "* EXCLUDE (fact, rank)"
+        rows = self.sql(f'SELECT {chosen} FROM "{relation}" WHERE {where} ORDER BY fact')
+        return [row[0] for row in rows] if len(columns) == 1 else rows
+
+    def sql(self, query: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(query).fetchall()
+
+
+Record = Callable[..., Facts]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Record:
+    """Return a function that runs a training under the recorder and returns its facts."""
+    assert current() is None
+    torch.manual_seed(0)
+    runs = iter(range(100))
+
+    def run(train: Callable[[], object], gaps: bool = False) -> Facts:
+        folder = tmp_path / f"run{next(runs)}"
+        with watch(run=folder):
+            train()
+        facts = Facts(folder)
+        if not gaps:
+            assert facts("instrument_gap", "relation", "why") == []
+        return facts
+
+    return run
