@@ -143,8 +143,9 @@ class _fallible:
     def __init__(self, table: Table) -> None:
         self.failed: set[tuple[int, str]] = set()
         self.any = False
+        everything = sorted({free for bound in table.bindings() for free in table.frees(bound)}, key=order)
         for bound in table.bindings():
-            for free in table.frees(bound):
+            for free in everything:
                 if not all(cell.pure for cell in table.cells(bound, [free])):
                     self.any = True
                     self.failed |= {(place, repr(value)) for place, value in enumerate((*bound, *free))}

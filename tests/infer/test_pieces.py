@@ -136,6 +136,12 @@ def test_without_a_default_something_must_be_able_to_fail() -> None:
     assert candidates(Table(strict, [plain(p=(9, 9))] * 2))[0] == []
 
 
+def test_a_value_that_holds_for_others_only_could_fail() -> None:
+    strict = Shape("t", VALUED.bound, VALUED.free, ())
+    counts = Counts({(("p",), ()): 9, (("q",), ()): 9}, {(("p",), (), (1,)): 9, (("q",), (), (2,)): 9})
+    assert len(candidates(Table(strict, [counts, counts]))[0]) == 2
+
+
 def test_values_that_vary_become_a_choice() -> None:
     counts = Counts({(("p",), ()): 10}, {(("p",), (), (4,)): 7, (("p",), (), (2,)): 3})
     (rule,) = candidates(Table(VALUED, [counts, counts]))[0]
