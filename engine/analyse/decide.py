@@ -2,8 +2,9 @@
 
 An instance is decided with its body unless something that is read under a negation, in an aggregate or in
 `expect` may still become true later. An atom over events (a relation with a column of type time, step or
-call, unless it describes objects: `schema.SETTLED`) is in the past of the body if one of these columns is a variable of the body, or is bounded from
-above by one; then all its moments are in the past, too. Derived relations are looked through.
+call, unless it describes objects: `schema.SETTLED`) is in the past of the body if one of these columns is
+a variable of the body, or is bounded from above by one; then all its moments are in the past, too.
+Derived relations are looked through.
 """
 
 from __future__ import annotations

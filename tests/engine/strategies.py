@@ -237,8 +237,8 @@ class _Writer:
             lines.append(f"relation {name}({typed})")
         for name, columns in made.items():
             lines.append(self._rule(name, columns, known, known))
-            for _ in range(self.draw(st.integers(0, 2))):
-                lines.append(self._rule(name, columns, {**known, **made}, known))
+            more = range(self.draw(st.integers(0, 2)))
+            lines += [self._rule(name, columns, {**known, **made}, known) for _ in more]
         return lines, made
 
     def _rule(self, name: str, columns: Columns, reads: dict[str, Columns], lower: dict[str, Columns]) -> str:

@@ -98,7 +98,9 @@ def test_scopes_side_by_side_have_variables_of_their_own() -> None:
     )
     _, first, second = body.each
     assert isinstance(first, ir.Not) and isinstance(second, ir.Not)
-    names = {term.name for literal in (*first.body, *second.body, *body.expect[0]) for term in _variables(literal)}
+    names = {
+        term.name for literal in (*first.body, *second.body, *body.expect[0]) for term in _variables(literal)
+    }
     assert names == {"S", "X", "X#1", "X#2"}
     assert [variable.name for variable in first.shared] == ["S"]
 
@@ -149,7 +151,9 @@ def test_arithmetic_of_entities() -> None:
 
 
 def test_integers_that_meet_floats_are_converted() -> None:
-    each = invariant('each metric(value: V, step: S), param_group(nth: N), V > N, V + N > 1 expect false message "{S}"')
+    each = invariant(
+        'each metric(value: V, step: S), param_group(nth: N), V > N, V + N > 1 expect false message "{S}"'
+    )
     conversions = [x for x in each.each if isinstance(x, ir.Compare)]
     assert isinstance(conversions[0].right, ir.Op) and conversions[0].right.name == "to_float"
     assert conversions[1].right == ir.Const(1.0, ir.Type("float", "float"))
@@ -276,7 +280,9 @@ def test_template() -> None:
 
 
 def test_message() -> None:
-    assert fill("{{{S}}} {P:>3} {L:.2e} {B}", {"S": 1, "P": "a", "L": 0.5, "B": True}) == "{1}   a 5.00e-01 true"
+    assert (
+        fill("{{{S}}} {P:>3} {L:.2e} {B}", {"S": 1, "P": "a", "L": 0.5, "B": True}) == "{1}   a 5.00e-01 true"
+    )
 
 
 # ------------------------------------------------------------------------------------------------ files
@@ -311,7 +317,10 @@ def test_syntax_faults_of_imported_files_are_reported() -> None:
 
 
 def test_faults_of_all_files_are_reported_together() -> None:
-    programs = [*load_text("p(X) :- nowhere(X).", "a").programs, *load_text("q(X) :- nothing(X).", "b").programs]
+    programs = [
+        *load_text("p(X) :- nowhere(X).", "a").programs,
+        *load_text("q(X) :- nothing(X).", "b").programs,
+    ]
     assert [d.labels[0].span.source for d in analyse(programs).diagnostics] == ["a", "b"]
 
 

@@ -177,8 +177,8 @@ def test_globs(pattern: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "pattern",
-    ["(a", "a)", "[a", "[]", "*a", "a**", "a{2,1}", "a{101}", "a{x}", r"\1", r"\b", "(?=a)", "(?P<x>a)", "^a", "a$", "a\\",
-     "[b-a]", "[a-]]"],
+    ["(a", "a)", "[a", "[]", "*a", "a**", "a{2,1}", "a{101}", "a{x}", r"\1", r"\b", "(?=a)", "(?P<x>a)",
+     "^a", "a$", "a\\", "[b-a]", "[a-]]"],
 )  # fmt: skip
 def test_what_is_not_a_pattern(pattern: str) -> None:
     with pytest.raises(PatternError):

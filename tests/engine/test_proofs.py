@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from tcrules.engine import ir, naive
+from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.facts import Stored
 from tcrules.engine.ir import Value
 from tcrules.engine.proof import Proof, check_proof, check_violation, to_json
@@ -144,10 +145,8 @@ def mutants(proof: Proof) -> list[Proof]:
         found.append(replace(proof, premises=proof.premises[1:]))
         found.append(replace(proof, premises=(*proof.premises, proof.premises[0])))
         for at, premise in enumerate(proof.premises):
-            for wrong in mutants(premise):
-                found.append(
-                    replace(proof, premises=(*proof.premises[:at], wrong, *proof.premises[at + 1 :]))
-                )
+            before, after = proof.premises[:at], proof.premises[at + 1 :]
+            found += [replace(proof, premises=(*before, wrong, *after)) for wrong in mutants(premise)]
     if proof.rule is not None:
         found.append(replace(proof, rule=replace(proof.rule)))  # not a rule of the program
         if proof.binding:
@@ -300,3 +299,25 @@ def test_why_not_of_a_derived_fact() -> None:
     assert why.text == "top(2)"
     assert [inner.text for _, inner in why.rules] == ["edge(a: 9, b: 2)"]
     assert why.rules[0][1].near[0].fact.values == (9, 3)
+
+
+# ------------------------------------------------------------------------------------------------ other stores
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(strategies.cases())
+def test_proofs_over_duckdb(case: strategies.Case) -> None:
+    model = naive.evaluate(case.program, case.facts)
+    with DuckDBStore.from_memory(case.facts, case.program, Settings(threads=1)) as store:
+        for name, facts in model.derived.items():
+            for fact in list(facts)[:2]:
+                proof = prove(case.program, store, case.program.predicates[name], fact)
+                assert proof is not None and check_proof(proof, case.program, store) == []
+                assert check_proof(proof, case.program, model) == []
+        for invariant in case.program.invariants:
+            names = [variable.name for variable in invariant.variables]
+            for instance in list(naive.instances(invariant, model))[:3]:
+                binding = dict(zip(names, instance.values, strict=True))
+                found = explain_violation(case.program, store, invariant, binding)
+                assert (found is None) == instance.held
+                assert found is None or check_violation(found, case.program, model) == []
