@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import time
+import resource
 from io import StringIO
 from pathlib import Path
 
@@ -174,12 +174,12 @@ def test_results_are_plain_where_no_terminal_is(runs: Path, tmp_path: Path):
 
 
 def test_help_starts_fast(tmp_path: Path):
-    best = min(_seconds(tmp_path) for _ in range(5))
-    # 150 ms on an idle machine; tests share theirs with others.
-    assert best < 0.5
+    # Processor time, so that other work on the machine hardly counts; 60 ms where it is idle.
+    assert min(_processor_seconds(tmp_path) for _ in range(5)) < 0.15 * 2
 
 
-def _seconds(folder: Path) -> float:
-    begin = time.perf_counter()
+def _processor_seconds(folder: Path) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert tcrules("--help", cwd=folder).returncode == 0
-    return time.perf_counter() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
