@@ -16,9 +16,12 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Runs a script as `__main__` and writes digests of what it leaves behind; a file for each process that trained.
 PROBE = """
@@ -102,7 +105,9 @@ def run(job: Job, work: Path, recorded: bool, port: int) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("path", type=Path)
     parser.add_argument("flags", nargs="*")
     arguments = parser.parse_args()
@@ -118,7 +123,9 @@ def main() -> int:
         lines = plain["output"].count("\n") + 1
         states = sum(value.count("\n") + 1 for name, value in plain.items() if name != "output")
         verdict = f"DIFFERENT: {', '.join(sorted(wrong))}" if wrong else "identical"
-        print(f"{job.name:28} {lines:4} lines, {states:3} states  {verdict}  {' '.join(job.flags)}", flush=True)
+        print(
+            f"{job.name:28} {lines:4} lines, {states:3} states  {verdict}  {' '.join(job.flags)}", flush=True
+        )
     print(f"\n{len(todo) - different} of {len(todo)} identical")
     return 1 if different or not todo else 0
 

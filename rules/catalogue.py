@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcrules.grammar import parse, print_statement
 from tcrules.grammar.ast import Invariant
 from tcrules.grammar.diagnostics import TcrError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Folder of the shipped rules; a `.tcr` file there is found without a list.
 LIBRARY = Path(__file__).parent / "library"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
-from tcrules.engine.ir import Program, Value
 from tcrules.grammar.diagnostics import Diagnostic, TcrError
 from tcrules.rules.catalogue import LIBRARY, library_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from tcrules.engine.ir import Program, Value
 
 
 @dataclass(frozen=True, slots=True)

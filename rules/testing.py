@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tcrules.engine import naive
 from tcrules.engine.check import CheckResult, naive_check
 from tcrules.engine.facts import Coverage, MemoryFacts, Stored
-from tcrules.engine.ir import Invariant, Predicate, Program, Value
 from tcrules.grammar import parse_tests
 from tcrules.grammar.ast import Atom, Constant, Expectation, Span, TestCase, TestFile
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError, did_you_mean
 from tcrules.rules.catalogue import library_tests
 from tcrules.rules.loading import load_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tcrules.engine.ir import Invariant, Predicate, Program, Value
 
 NEUTRAL: Mapping[str, Value] = {"int": 0, "float": 0.0, "bool": False, "string": ""}
 
@@ -77,7 +81,9 @@ def _check(program: Program, facts: MemoryFacts, asked: tuple[Invariant, ...]) -
 
 def _facts(case: TestCase, program: Program) -> tuple[MemoryFacts, list[Diagnostic]]:
     observed = {name: p for name, p in program.predicates.items() if p.observed}
-    faults = [_unknown("relation", name, case.span, observed) for name in case.unrecorded if name not in observed]
+    faults = [
+        _unknown("relation", name, case.span, observed) for name in case.unrecorded if name not in observed
+    ]
     relations: dict[str, list[Stored]] = {}
     for number, atom in enumerate(case.facts, start=1):
         predicate = observed.get(atom.relation)
@@ -132,14 +138,17 @@ def _compare(expected: Expectation, invariant: Invariant, result: CheckResult) -
     found = [dict(zip(names, binding, strict=True)) for binding in result.violations.get(expected.rule, ())]
     if wanted and not any(all(b[name] == value for name, value in wanted.items()) for b in found):
         shown = tuple(", ".join(f"{n}: {b[n]!r}" for n in wanted) for b in found[:5])
-        return _fault("TCR402", f"{expected.rule} is violated, but not with these values", expected.span, shown)
+        return _fault(
+            "TCR402", f"{expected.rule} is violated, but not with these values", expected.span, shown
+        )
     return None
 
 
 def _unknown(kind: str, name: str, span: Span, known: Iterable[str]) -> Diagnostic:
     code = {"relation": "TCR201", "column": "TCR202", "rule": "TCR401"}[kind]
     mend = did_you_mean(name, known)
-    return Diagnostic(code, "error", f"unknown {kind} `{name}`", (Label(span, ""),), (), mend and f"did you mean `{mend}`?")
+    help = mend and f"did you mean `{mend}`?"
+    return Diagnostic(code, "error", f"unknown {kind} `{name}`", (Label(span, ""),), (), help)
 
 
 def _fault(code: str, message: str, span: Span, notes: tuple[str, ...] = ()) -> Diagnostic:

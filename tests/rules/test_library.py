@@ -16,7 +16,16 @@ OUTCOMES = run_tests()
 def test_there_are_enough_rules_of_every_topic() -> None:
     assert len(ENTRIES) >= 25
     topics = {path.stem for path in library_paths()}
-    assert topics >= {"optimizer", "gradients", "modes", "precision", "schedule", "data", "distributed", "checkpoints"}
+    assert topics >= {
+        "optimizer",
+        "gradients",
+        "modes",
+        "precision",
+        "schedule",
+        "data",
+        "distributed",
+        "checkpoints",
+    }
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.id)

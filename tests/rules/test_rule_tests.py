@@ -21,7 +21,9 @@ invariant finite @error {
 def run(folder: Path, facts: str, expect: str, more: str = "") -> Outcome:
     (folder / "r.tcr").write_text(RULES)
     test = folder / "r.tcr-test"
-    test.write_text(f'import "r.tcr"\n\ntest "t" {{\n facts {{ {facts} }}\n {more}\n expect {{ {expect} }}\n}}\n')
+    test.write_text(
+        f'import "r.tcr"\n\ntest "t" {{\n facts {{ {facts} }}\n {more}\n expect {{ {expect} }}\n}}\n'
+    )
     return run_tests([test])[0]
 
 
