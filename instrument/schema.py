@@ -79,100 +79,53 @@ def _relation(name: str, group: str, phase: int, doc: str, columns: str, *, rank
     return Relation(name, group, phase, doc, ((RANK,) if ranked else ()) + tuple(parsed))
 
 
+# fmt: off
 RELATIONS: tuple[Relation, ...] = (
     # ---------------------------------------------------------------- run
-    _relation(
-        "run",
-        "run",
-        0,
-        "The run itself.",
-        """
+    _relation("run", "run", 0, "The run itself.", """
         run string name of the run folder
         command string the command line, words quoted
         schema int schema version
         status string running, finished, failed or killed
         python string version
         torch string version; "" where torch was never imported
-        """,
-        ranked=False,
-    ),
-    _relation(
-        "process",
-        "run",
-        0,
-        "One traced process that trained or loaded data.",
-        """
+        """, ranked=False),
+    _relation("process", "run", 0, "One traced process that trained or loaded data.", """
         pid int operating system id, for humans
         role string trainer or worker
         world_size int size of the default process group, 1 without one
         distributed bool a process group was initialised
-        """,
-    ),
-    _relation(
-        "config",
-        "run",
-        0,
-        "A setting found on the command line.",
-        """
+        """),
+    _relation("config", "run", 0, "A setting found on the command line.", """
         key string flag without dashes
         value string as text
         source string argv
-        """,
-    ),
-    _relation(
-        "instrument_gap",
-        "run",
-        0,
-        "Facts that were not recorded: their absence says nothing.",
-        """
+        """),
+    _relation("instrument_gap", "run", 0, "Facts that were not recorded: their absence says nothing.", """
         relation string relation that misses facts
         first_step step first step without facts
         last_step step last step without facts; -1 = until the end
         why string reason
-        """,
-    ),
-    _relation(
-        "metric",
-        "run",
-        12,
-        "A number that the user's script reported with tcrules.emit.",
-        """
+        """),
+    _relation("metric", "run", 12, "A number that the user's script reported with tcrules.emit.", """
         step step when
         name string name
         value float value
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- time
-    _relation(
-        "step",
-        "time",
-        12,
-        "A finished training step: all active optimizers stepped once.",
-        """
+    _relation("step", "time", 12, "A finished training step: all active optimizers stepped once.", """
         step step 0-based
         begin time first event
         end time last event
-        """,
-    ),
-    _relation(
-        "epoch",
-        "data",
-        2,
-        "A data loader was iterated once more.",
-        """
+        """),
+    _relation("epoch", "data", 2, "A data loader was iterated once more.", """
         loader loader the loader
         epoch int 0-based count of iterations over this loader
         step step when
         at time begin
         sampler_epoch int epoch that the sampler was told (DistributedSampler.set_epoch); -1 if it has none
-        """,
-    ),
-    _relation(
-        "call",
-        "calls",
-        5,
-        "A call of a watched API.",
-        """
+        """),
+    _relation("call", "calls", 5, "A call of a watched API.", """
         call call id
         api api qualified public name, e.g. torch.optim.Optimizer.step
         object string the object that it acts on (optimizer, module, …), "" if none
@@ -181,62 +134,32 @@ RELATIONS: tuple[Relation, ...] = (
         begin time entry
         end time return
         raised bool it raised an exception
-        """,
-    ),
-    _relation(
-        "location",
-        "calls",
-        12,
-        "The user's source line that made a call.",
-        """
+        """),
+    _relation("location", "calls", 12, "The user's source line that made a call.", """
         call call the call
         file string path
         line int 1-based
         function string enclosing function
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- structure
-    _relation(
-        "module",
-        "structure",
-        0,
-        "A module of a model that ran forward or was copied.",
-        """
+    _relation("module", "structure", 0, "A module of a model that ran forward or was copied.", """
         module module qualified name, starting with the model's own name
         class string class name
         root module the model
         kind string batch_norm, dropout, layer_norm, linear, conv, embedding, rnn, attention or other
-        """,
-    ),
-    _relation(
-        "copy",
-        "structure",
-        0,
-        "A model was deep-copied (averages, target and teacher networks).",
-        """
+        """),
+    _relation("copy", "structure", 0, "A model was deep-copied (averages, target and teacher networks).", """
         root module the copy
         source module the original
         at time when
-        """,
-    ),
-    _relation(
-        "wrapper",
-        "structure",
-        0,
-        "A model was wrapped for data parallel training.",
-        """
+        """),
+    _relation("wrapper", "structure", 0, "A model was wrapped for data parallel training.", """
         wrapper module the wrapper
         inner module the wrapped model
         kind string class name of the wrapper
         broadcast_buffers bool buffers are broadcast at each forward
-        """,
-    ),
-    _relation(
-        "parameter",
-        "structure",
-        0,
-        "A parameter of a model that ran forward or was copied.",
-        """
+        """),
+    _relation("parameter", "structure", 0, "A parameter of a model that ran forward or was copied.", """
         param param qualified name; a tied parameter has one name
         root module the model
         module module first owner
@@ -248,88 +171,47 @@ RELATIONS: tuple[Relation, ...] = (
         owners int number of modules that it is registered with
         split bool marked as a tensor-parallel shard
         trained_before bool its value was changed by an optimizer or loaded before it was first seen here
-        """,
-    ),
-    _relation(
-        "trainability",
-        "structure",
-        0,
-        "requires_grad of a parameter at a forward, first time and on change.",
-        """
+        """),
+    _relation("trainability", "structure", 0,
+              "requires_grad of a parameter at a forward, first time and on change.", """
         param param the parameter
         step step when
         at time when
         trainable bool requires_grad
-        """,
-    ),
-    _relation(
-        "tie",
-        "structure",
-        0,
-        "Two attributes of a model were made the same parameter.",
-        """
+        """),
+    _relation("tie", "structure", 0, "Two attributes of a model were made the same parameter.", """
         root module the model
         first string path of the earlier owner
         second string path of the later owner
         at time when
-        """,
-    ),
-    _relation(
-        "tie_state",
-        "structure",
-        4,
-        "Whether a tie still holds when the model trains.",
-        """
+        """),
+    _relation("tie_state", "structure", 4, "Whether a tie still holds when the model trains.", """
         root module the model
         first string path
         second string path
         forward call forward that looked
         step step when
         tied bool both paths are one tensor
-        """,
-    ),
-    _relation(
-        "init_call",
-        "structure",
-        1,
-        "A random in-place initialisation of a parameter, before training.",
-        """
+        """),
+    _relation("init_call", "structure", 1, "A random in-place initialisation of a parameter, before training.", """
         call call id
         param param the parameter
         api api e.g. torch.Tensor.normal_
         arguments string the numbers passed
         at time when
-        """,
-    ),
-    _relation(
-        "buffer",
-        "structure",
-        0,
-        "A buffer of a model.",
-        """
+        """),
+    _relation("buffer", "structure", 0, "A buffer of a model.", """
         buffer buffer qualified name
         root module the model
         module module owner
         class string class name of the owner
-        """,
-    ),
-    _relation(
-        "replicated",
-        "structure",
-        0,
-        "A tensor that is declared equal on all ranks of its group.",
-        """
+        """),
+    _relation("replicated", "structure", 0, "A tensor that is declared equal on all ranks of its group.", """
         name string qualified name of parameter or buffer
         by string what declares it: ddp, tensor_parallel
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- forward
-    _relation(
-        "forward",
-        "forward",
-        4,
-        "An outermost forward call of a model.",
-        """
+    _relation("forward", "forward", 4, "An outermost forward call of a model.", """
         call call id
         module module the model
         class string class name
@@ -344,14 +226,9 @@ RELATIONS: tuple[Relation, ...] = (
         frozen int parameters of the model with requires_grad = False
         loader loader loader that the input came from, "" = none
         input fingerprint of the tensor arguments
-        """,
-    ),
-    _relation(
-        "module_call",
-        "forward",
-        4,
-        "A call of a leaf layer, recorded for the first steps and then sampled.",
-        """
+        """),
+    _relation("module_call", "forward", 4,
+              "A call of a leaf layer, recorded for the first steps and then sampled.", """
         forward call outermost forward
         module module the layer
         class string class name
@@ -363,14 +240,9 @@ RELATIONS: tuple[Relation, ...] = (
         input_dtype string of the first tensor argument
         weight_dtype string of its weight, "" = none
         output_dtype string of the first tensor returned
-        """,
-    ),
-    _relation(
-        "dropout_call",
-        "forward",
-        4,
-        "A functional that drops values at random was called with p > 0 and active.",
-        """
+        """),
+    _relation("dropout_call", "forward", 4,
+              "A functional that drops values at random was called with p > 0 and active.", """
         forward call outermost forward, 0 = none
         module module innermost module
         api api e.g. torch.nn.functional.dropout
@@ -380,41 +252,24 @@ RELATIONS: tuple[Relation, ...] = (
         module_training bool training flag of the innermost module
         root_training bool training flag of the outermost module
         grad bool gradients are being recorded
-        """,
-    ),
-    _relation(
-        "rng",
-        "forward",
-        4,
-        "State of a random number generator around an outermost forward.",
-        """
+        """),
+    _relation("rng", "forward", 4, "State of a random number generator around an outermost forward.", """
         forward call the forward
         step step when
         source string torch, numpy or python
         before fingerprint at entry
         after fingerprint at return
-        """,
-    ),
-    _relation(
-        "param_state",
-        "state",
-        4,
-        "Value of a parameter at the first gradient forward of a step; of copies at the end of a step.",
-        """
+        """),
+    _relation("param_state", "state", 4,
+              "Value of a parameter at the first gradient forward of a step; of copies at the end of a step.", """
         param param the parameter
         root module the model
         step step when
         at time when
         data fingerprint value
         finite bool no NaN and no infinity
-        """,
-    ),
-    _relation(
-        "buffer_state",
-        "state",
-        4,
-        "Value of a buffer around an outermost forward.",
-        """
+        """),
+    _relation("buffer_state", "state", 4, "Value of a buffer around an outermost forward.", """
         buffer buffer the buffer
         root module the model
         forward call the forward
@@ -423,41 +278,23 @@ RELATIONS: tuple[Relation, ...] = (
         before fingerprint at entry, after any broadcast
         after fingerprint at return
         finite bool no NaN and no infinity, at return
-        """,
-    ),
-    _relation(
-        "mode_change",
-        "forward",
-        3,
-        "Module.train() or Module.eval() on a whole model.",
-        """
+        """),
+    _relation("mode_change", "forward", 3, "Module.train() or Module.eval() on a whole model.", """
         call call id
         module module the model
         step step when
         at time when
         training bool new flag
-        """,
-    ),
-    _relation(
-        "seed",
-        "forward",
-        3,
-        "A global random generator was seeded.",
-        """
+        """),
+    _relation("seed", "forward", 3, "A global random generator was seeded.", """
         call call id
         api api e.g. torch.manual_seed
         value int seed
         step step when
         at time when
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- loss and backward
-    _relation(
-        "loss_call",
-        "loss",
-        5,
-        "A loss function was called.",
-        """
+    _relation("loss_call", "loss", 5, "A loss function was called.", """
         call call id
         api api e.g. torch.nn.functional.cross_entropy
         step step when
@@ -470,14 +307,8 @@ RELATIONS: tuple[Relation, ...] = (
         low float smallest input, sampled
         high float largest input
         normalised bool input is non-negative and each row sums to one
-        """,
-    ),
-    _relation(
-        "backward",
-        "backward",
-        6,
-        "A backward pass.",
-        """
+        """),
+    _relation("backward", "backward", 6, "A backward pass.", """
         call call id
         step step when
         begin time entry
@@ -485,14 +316,8 @@ RELATIONS: tuple[Relation, ...] = (
         loss float value it starts from (as passed, scaled or not)
         finite bool the value is finite
         closure call optimizer step that called it, 0 = none
-        """,
-    ),
-    _relation(
-        "accumulate",
-        "backward",
-        6,
-        "A backward wrote into the gradient of a parameter.",
-        """
+        """),
+    _relation("accumulate", "backward", 6, "A backward wrote into the gradient of a parameter.", """
         call call the backward
         param param the parameter
         optimizer optimizer its owner (the one stepped last, if several), "" = none so far
@@ -500,92 +325,50 @@ RELATIONS: tuple[Relation, ...] = (
         step step when
         at time end of the backward
         onto string gradient before: none, zero or nonzero
-        """,
-    ),
-    _relation(
-        "zero_grad",
-        "clear",
-        6,
-        "Gradients were cleared.",
-        """
+        """),
+    _relation("zero_grad", "clear", 6, "Gradients were cleared.", """
         call call id
         object string optimizer or module
         step step when
         at time when
         set_to_none bool gradients became None
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- scaler, clipping
-    _relation(
-        "scaler",
-        "scaler",
-        0,
-        "A gradient scaler.",
-        """
+    _relation("scaler", "scaler", 0, "A gradient scaler.", """
         scaler scaler name
         enabled bool it scales
-        """,
-    ),
-    _relation(
-        "scaler_scale",
-        "scaler",
-        5,
-        "A loss was multiplied by the scale.",
-        """
+        """),
+    _relation("scaler_scale", "scaler", 5, "A loss was multiplied by the scale.", """
         call call id
         scaler scaler the scaler
         step step when
         at time when
         scale float factor
-        """,
-    ),
-    _relation(
-        "scaler_unscale",
-        "scaler",
-        7,
-        "Gradients were divided by the scale.",
-        """
+        """),
+    _relation("scaler_unscale", "scaler", 7, "Gradients were divided by the scale.", """
         call call id
         scaler scaler the scaler
         optimizer optimizer whose gradients
         step step when
         at time when
-        """,
-    ),
-    _relation(
-        "scaler_step",
-        "scaler",
-        9,
-        "A step was requested through a scaler.",
-        """
+        """),
+    _relation("scaler_step", "scaler", 9, "A step was requested through a scaler.", """
         call call id
         scaler scaler the scaler
         optimizer optimizer the optimizer
         step step when
         at time when
         skipped bool the optimizer did not step (overflow)
-        """,
-    ),
-    _relation(
-        "scaler_update",
-        "scaler",
-        10,
-        "The scale was updated.",
-        """
+        """),
+    _relation("scaler_update", "scaler", 10, "The scale was updated.", """
         call call id
         scaler scaler the scaler
         step step when
         at time when
         before float scale
         after float scale
-        """,
-    ),
-    _relation(
-        "clip",
-        "clip",
-        8,
-        "Gradients were clipped.",
-        """
+        """),
+    _relation("clip", "clip", 8, "Gradients were clipped.", """
         call call id
         kind string norm or value
         optimizer optimizer that owns them, "" = none
@@ -594,38 +377,21 @@ RELATIONS: tuple[Relation, ...] = (
         limit float maximal norm or value
         norm float norm that clipping returned, before clipping; -1 for kind value
         params int number of parameters
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- optimizer
-    _relation(
-        "optimizer",
-        "optimizer",
-        0,
-        "An optimizer.",
-        """
+    _relation("optimizer", "optimizer", 0, "An optimizer.", """
         optimizer optimizer class name and ordinal, e.g. AdamW#0
         class string class name
         created time when it was made
-        """,
-    ),
-    _relation(
-        "member",
-        "optimizer",
-        0,
-        "An optimizer owns a parameter.",
-        """
+        """),
+    _relation("member", "optimizer", 0, "An optimizer owns a parameter.", """
         optimizer optimizer the optimizer
         param param the parameter
         group int parameter group
         since time when it was first seen there
-        """,
-    ),
-    _relation(
-        "optimizer_step",
-        "optimizer",
-        9,
-        "A step of an optimizer; through a scaler also when it was skipped.",
-        """
+        """),
+    _relation("optimizer_step", "optimizer", 9,
+              "A step of an optimizer; through a scaler also when it was skipped.", """
         call call id
         optimizer optimizer the optimizer
         nth int 0-based count of this optimizer's steps
@@ -634,14 +400,8 @@ RELATIONS: tuple[Relation, ...] = (
         end time return
         skipped bool the scaler found an overflow
         closure bool the step evaluates a closure
-        """,
-    ),
-    _relation(
-        "param_group",
-        "optimizer",
-        9,
-        "Settings of a parameter group at a step.",
-        """
+        """),
+    _relation("param_group", "optimizer", 9, "Settings of a parameter group at a step.", """
         call call the step
         optimizer optimizer the optimizer
         nth int count of the step
@@ -649,14 +409,8 @@ RELATIONS: tuple[Relation, ...] = (
         group int 0-based
         lr float learning rate
         weight_decay float 0 if the optimizer has none
-        """,
-    ),
-    _relation(
-        "gradient",
-        "optimizer",
-        9,
-        "Gradient of an owned parameter when a step begins.",
-        """
+        """),
+    _relation("gradient", "optimizer", 9, "Gradient of an owned parameter when a step begins.", """
         call call the step
         optimizer optimizer the optimizer
         param param the parameter
@@ -666,14 +420,8 @@ RELATIONS: tuple[Relation, ...] = (
         norm float L2 norm, 0 for none
         data fingerprint value; 0 in runs of one process, where nothing compares it
         trainable bool requires_grad
-        """,
-    ),
-    _relation(
-        "update",
-        "optimizer",
-        9,
-        "Value of an owned parameter around a step.",
-        """
+        """),
+    _relation("update", "optimizer", 9, "Value of an owned parameter around a step.", """
         call call the step
         optimizer optimizer the optimizer
         param param the parameter
@@ -684,40 +432,23 @@ RELATIONS: tuple[Relation, ...] = (
         before fingerprint value at entry
         after fingerprint value at return
         finite bool no NaN and no infinity, at return
-        """,
-    ),
-    _relation(
-        "optimizer_state",
-        "optimizer",
-        9,
-        "State that an optimizer holds after a step.",
-        """
+        """),
+    _relation("optimizer_state", "optimizer", 9, "State that an optimizer holds after a step.", """
         call call the step
         optimizer optimizer the optimizer
         nth int count of the step
         step step when
         filled int parameters with state
         counter int largest step counter in the state, -1 = it has none
-        """,
-    ),
-    _relation(
-        "scheduler",
-        "scheduler",
-        0,
-        "A learning-rate scheduler.",
-        """
+        """),
+    _relation("scheduler", "scheduler", 0, "A learning-rate scheduler.", """
         scheduler scheduler class name and ordinal
         class string class name
         optimizer optimizer whose rate it sets
         created time when it was made
-        """,
-    ),
-    _relation(
-        "scheduler_step",
-        "scheduler",
-        11,
-        "An outermost scheduler step, the one in the constructor left out.",
-        """
+        """),
+    _relation("scheduler_step", "scheduler", 11,
+              "An outermost scheduler step, the one in the constructor left out.", """
         call call id
         scheduler scheduler the scheduler
         optimizer optimizer whose rate it sets
@@ -726,29 +457,17 @@ RELATIONS: tuple[Relation, ...] = (
         at time when
         before float first group's learning rate
         after float the same, afterwards
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- data
-    _relation(
-        "loader",
-        "data",
-        0,
-        "A data loader.",
-        """
+    _relation("loader", "data", 0, "A data loader.", """
         loader loader name, DataLoader and ordinal
         sampler string class name of the sampler
         shuffle bool the sampler is meant to change the order each epoch
         workers int number of worker processes
         batch_size int -1 = none
         length int batches per epoch, -1 = unknown
-        """,
-    ),
-    _relation(
-        "batch",
-        "data",
-        2,
-        "A batch that a loader yielded.",
-        """
+        """),
+    _relation("batch", "data", 2, "A batch that a loader yielded.", """
         loader loader the loader
         epoch int count of iterations over this loader
         index int position in the epoch
@@ -757,14 +476,8 @@ RELATIONS: tuple[Relation, ...] = (
         at time when
         size int first dimension of the first tensor
         data fingerprint of all its tensors
-        """,
-    ),
-    _relation(
-        "batch_field",
-        "data",
-        2,
-        "One tensor of a batch.",
-        """
+        """),
+    _relation("batch_field", "data", 2, "One tensor of a batch.", """
         loader loader the loader
         epoch int count of iterations
         index int position in the epoch
@@ -775,29 +488,17 @@ RELATIONS: tuple[Relation, ...] = (
         dtype string e.g. float32
         data fingerprint value
         constant bool all elements are equal
-        """,
-    ),
-    _relation(
-        "worker_rng",
-        "data",
-        2,
-        "Random generators of a loader worker when it starts.",
-        """
+        """),
+    _relation("worker_rng", "data", 2, "Random generators of a loader worker when it starts.", """
         loader loader the loader
         epoch int count of iterations
         worker int worker id
         source string torch, numpy or python
         data fingerprint state before the first sample
         used bool the first samples moved it
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- distributed
-    _relation(
-        "collective",
-        "distributed",
-        7,
-        "A collective operation.",
-        """
+    _relation("collective", "distributed", 7, "A collective operation.", """
         call call id
         group group process group
         nth int 0-based in its group
@@ -806,15 +507,9 @@ RELATIONS: tuple[Relation, ...] = (
         shape string
         step step when
         at time when
-        """,
-    ),
+        """),
     # ---------------------------------------------------------------- persistence
-    _relation(
-        "checkpoint_saved",
-        "persistence",
-        12,
-        "torch.save.",
-        """
+    _relation("checkpoint_saved", "persistence", 12, "torch.save.", """
         call call id
         path string file, "" = a buffer
         step step when
@@ -822,14 +517,8 @@ RELATIONS: tuple[Relation, ...] = (
         model bool holds a state of a model
         optimizer bool holds a state of an optimizer
         tensors int number of tensors
-        """,
-    ),
-    _relation(
-        "checkpoint_loaded",
-        "persistence",
-        1,
-        "torch.load.",
-        """
+        """),
+    _relation("checkpoint_loaded", "persistence", 1, "torch.load.", """
         call call id
         path string file, "" = a buffer
         step step when
@@ -837,14 +526,8 @@ RELATIONS: tuple[Relation, ...] = (
         model bool holds a state of a model
         optimizer bool holds a state of an optimizer
         saved_here bool it was saved by this process
-        """,
-    ),
-    _relation(
-        "model_loaded",
-        "persistence",
-        1,
-        "Module.load_state_dict on a whole model.",
-        """
+        """),
+    _relation("model_loaded", "persistence", 1, "Module.load_state_dict on a whole model.", """
         call call id
         module module the model
         step step when
@@ -853,27 +536,35 @@ RELATIONS: tuple[Relation, ...] = (
         keys int keys in the state
         missing int parameters and buffers that the state lacks
         unexpected int keys that the model lacks
-        """,
-    ),
-    _relation(
-        "optimizer_loaded",
-        "persistence",
-        1,
-        "Optimizer.load_state_dict.",
-        """
+        """),
+    _relation("optimizer_loaded", "persistence", 1, "Optimizer.load_state_dict.", """
         call call id
         optimizer optimizer the optimizer
         step step when
         at time when
         checkpoint call torch.load that the state came from, 0 = none
-        """,
-    ),
+        """),
 )
+# fmt: on
 
 #: Relations about objects: their facts are recorded before the first event that names the object, so that no later
 #: fact changes what was said of it.
 SETTLED = frozenset(
-    "run process config module copy wrapper parameter tie buffer replicated optimizer scheduler scaler loader".split()
+    [
+        *(
+            "run",
+            "process",
+            "config",
+            "module",
+            "copy",
+            "wrapper",
+            "parameter",
+            "tie",
+            "buffer",
+            "replicated",
+        ),
+        *("optimizer", "scheduler", "scaler", "loader"),
+    ]
 )
 
 BY_NAME: dict[str, Relation] = {relation.name: relation for relation in RELATIONS}
