@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
-from tcrules.engine.ir import Const, Op, Term, Var
+from tcrules.engine.ir import Compare, Const, Op, Term, Var
 from tcrules.engine.plan.plan import (
     AntiJoin,
     Difference,
@@ -22,6 +22,7 @@ from tcrules.engine.plan.plan import (
     Project,
     Scan,
     Select,
+    SemiJoin,
     Union,
     Unit,
     Values,
@@ -175,8 +176,10 @@ class _Writer:
                 return block
             case Extend():
                 return self._extend(plan)
-            case AntiJoin():
-                return self._anti_join(plan)
+            case SemiJoin(left, right):
+                return self._filter_join("SEMI", left, right, ())
+            case AntiJoin(left, right, tests):
+                return self._filter_join("ANTI", left, right, tests)
             case GroupBy():
                 return self._group(plan)
             case Project() | Union() | Difference():
@@ -292,16 +295,16 @@ class _Writer:
         block.columns[plan.variable] = value
         return block
 
-    def _anti_join(self, plan: AntiJoin) -> _Block:
-        left = self.block(plan.left)
+    def _filter_join(self, kind: str, left_plan: Plan, right_plan: Plan, tests: Sequence[Compare]) -> _Block:
+        left = self.block(left_plan)
         self._need_source(left)
-        right = self._one_source(plan.right)
+        right = self._one_source(right_plan)
         conditions = list(right.where)
         for variable, value in right.columns.items():
             if variable in left.columns:
                 conditions.append(binary(exp.EQ, left.columns[variable], value))
-        conditions += [comparison(test, right.columns | left.columns) for test in plan.tests]
-        left.outer.append(exp.Join(this=right.sources[0], kind="ANTI", on=both(*conditions)))
+        conditions += [comparison(test, right.columns | left.columns) for test in tests]
+        left.outer.append(exp.Join(this=right.sources[0], kind=kind, on=both(*conditions)))
         return left
 
     def _one_source(self, plan: Plan) -> _Block:

@@ -7,9 +7,11 @@ the outer body does not reach, and comparisons with outer variables need no spec
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from tcrules.engine.ir import Atom, Bind, Body, Compare, Expr, Group, Literal, Not, Op, Rule, Var
+from tcrules.engine.ir import Any_, Atom, Bind, Body, Compare, Expr, Group, Literal, Not, Op, Rule, Var
 from tcrules.engine.plan.plan import (
     AntiJoin,
     Difference,
@@ -20,6 +22,7 @@ from tcrules.engine.plan.plan import (
     Project,
     Scan,
     Select,
+    SemiJoin,
     Union,
     Unit,
     Version,
@@ -27,7 +30,7 @@ from tcrules.engine.plan.plan import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 _NO_VERSIONS: Mapping[int, Version] = {}
 
@@ -40,9 +43,51 @@ def compile_body(
     `versions` says which version of its relation the atom at a position of the body reads (default: total).
     """
     plan: Plan = Unit() if start is None else start
-    for position, literal in enumerate(body):
-        plan = _add(plan, literal, versions.get(position, Version.TOTAL))
+    # Sets of variables that one source binds together.
+    together = [frozenset(columns(plan))]
+    for literal, version in _filters_last(body, versions):
+        if isinstance(literal, Atom) and _filters(literal, together):
+            plan = SemiJoin(plan, Scan(literal.predicate, literal.arguments, version))
+        else:
+            plan = _add(plan, literal, version)
+        if isinstance(literal, Atom):
+            together.append(_variables(literal))
     return plan
+
+
+def _filters(atom: Atom, together: Iterable[frozenset[Var]]) -> bool:
+    """Whether an atom says no more than that such a fact exists for what one other source binds.
+
+    Joined, each of these facts would repeat the binding: `backward(rank: R)` as often as there are backwards.
+    An atom that links two sources stays a join, so that the optimiser can start from it.
+    """
+    wildcard = any(isinstance(term, Any_) for term in atom.arguments)
+    return wildcard and any(_variables(atom) <= bound for bound in together)
+
+
+def _filters_last(body: Body, versions: Mapping[int, Version]) -> list[tuple[Literal, Version]]:
+    """The body, in each run of atoms those last that only filter another one of the run."""
+    ordered: list[tuple[Literal, Version]] = []
+    for _, group in groupby(enumerate(body), key=lambda item: isinstance(item[1], Atom)):
+        run = list(group)
+        # Atoms that filter are those for which the key is true.
+        for place, literal in sorted(run, key=partial(_filters_in, run)):
+            ordered.append((literal, versions.get(place, Version.TOTAL)))
+    return ordered
+
+
+def _filters_in(run: Sequence[tuple[int, Literal]], item: tuple[int, Literal]) -> bool:
+    place, literal = item
+    if not isinstance(literal, Atom):
+        return False
+    own = _variables(literal)
+    others = [(other, _variables(atom)) for other, atom in run if isinstance(atom, Atom) and other != place]
+    # Of two atoms with the same variables the first is the source.
+    return _filters(literal, [bound for other, bound in others if bound != own or other < place])
+
+
+def _variables(atom: Atom) -> frozenset[Var]:
+    return frozenset(term for term in atom.arguments if isinstance(term, Var))
 
 
 def compile_rule(rule: Rule, versions: Mapping[int, Version] = _NO_VERSIONS) -> Plan:

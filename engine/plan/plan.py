@@ -73,6 +73,14 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
+class SemiJoin:
+    """Bindings of `left` that have a partner in `right`, which brings no new variables."""
+
+    left: Plan
+    right: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class AntiJoin:
     """Bindings of `left` without a partner in `right` that agrees on shared variables and passes `tests`."""
 
@@ -123,7 +131,18 @@ class Difference:
 
 
 Plan: TypeAlias = (
-    Unit | Scan | Values | Join | Select | Extend | AntiJoin | GroupBy | Project | Union | Difference
+    Unit
+    | Scan
+    | Values
+    | Join
+    | SemiJoin
+    | Select
+    | Extend
+    | AntiJoin
+    | GroupBy
+    | Project
+    | Union
+    | Difference
 )
 
 
@@ -132,7 +151,7 @@ def children(plan: Plan) -> tuple[Plan, ...]:
     match plan:
         case Unit() | Scan() | Values():
             return ()
-        case Join(left, right) | AntiJoin(left, right) | Difference(left, right):
+        case Join(left, right) | SemiJoin(left, right) | AntiJoin(left, right) | Difference(left, right):
             return (left, right)
         case Select(source) | Extend(source) | Project(source):
             return (source,)
@@ -159,7 +178,7 @@ def columns(plan: Plan) -> tuple[Var, ...]:
             return (*columns(keys), result)
         case Select(source):
             return columns(source)
-        case AntiJoin(left) | Difference(left):
+        case SemiJoin(left) | AntiJoin(left) | Difference(left):
             return columns(left)
         case Union(parts):
             return columns(parts[0])
@@ -172,7 +191,13 @@ def is_distinct(plan: Plan, wanted: Sequence[Var]) -> bool:
     match plan:
         case Scan(predicate, terms):
             return not predicate.observed and all(isinstance(term, Var | Const) for term in terms)
-        case Select(source) | Extend(source) | AntiJoin(left=source) | GroupBy(keys=source):
+        case (
+            Select(source)
+            | Extend(source)
+            | SemiJoin(left=source)
+            | AntiJoin(left=source)
+            | GroupBy(keys=source)
+        ):
             return is_distinct(source, columns(source))
         case Project(distinct=distinct):
             return distinct

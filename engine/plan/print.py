@@ -13,6 +13,7 @@ from tcrules.engine.plan.plan import (
     Project,
     Scan,
     Select,
+    SemiJoin,
     Union,
     Unit,
     Values,
@@ -67,6 +68,8 @@ def describe(plan: Plan) -> str:
             return f"values ({_names(names)}), {len(rows)} bindings"
         case Join():
             return "join"
+        case SemiJoin():
+            return "semi-join"
         case Select(test=test):
             return f"select {_compare(test)}"
         case Extend(variable=variable, value=value):

@@ -77,11 +77,20 @@ PRINTED = {
           scan edge(a: X, b: Y)
         """,
     # More: the block starts from the values of the variables that it shares.
+    # An atom that only asks for the existence of a fact does not repeat bindings, wherever it stands.
+    "name(Y, _), edge(X, Y), edge(Y, Z), X < Z": """
+        select X < Z
+          semi-join
+            join
+              scan edge(a: X, b: Y)
+              scan edge(a: Y, b: Z)
+            scan name(a: Y)
+        """,
     "edge(X, _), not { edge(X, Y), name(Y, _) }": """
         anti-join
           #1 scan edge(a: X)
           project (X) distinct
-            join
+            semi-join
               join
                 project (X) distinct
                   see #1
