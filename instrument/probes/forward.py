@@ -106,7 +106,6 @@ class Forward:
             record.step, record.trains = step, True
             for probe, callback in self.shared.step_begins:
                 self.shared.safely(probe, callback)
-            self.shared.safely("ties", self.ties.adopted, run.model, record)
             self.shared.safely("ties", self.ties.look, run.model, record, run.frame.call)
             self.shared.safely("states", self.states.params, record)
         kind = (run.training, run.grad, run.autocast)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("rng",)
-#: Python's generator is costly to read (9 µs): it is looked at in the first steps and in every so many.
+#: The generators of numpy and Python are looked at in the first steps and in every so many; torch's always.
 FIRST_STEPS, EVERY = 3, 16
 #: numpy's MT19937: 624 words and the position.
 _NUMPY_BYTES = 625 * 4
@@ -31,26 +31,30 @@ class Generators:
         self._put = shared.session.put("rng")
 
     def before(self, run: Run) -> None:
-        """Read the states at entry."""
+        """Read the states at entry; between the samples only of models whose forward draws numbers."""
         step = self.clock.step
-        run.rng = states(step < FIRST_STEPS or step % EVERY == 0)
+        others = step < FIRST_STEPS or step % EVERY == 0
+        run.rng = states(others) if others or run.record.draws else []
 
     def after(self, run: Run) -> None:
         """Read them again and write both."""
-        after = dict(states(any(source == "python" for source, _ in run.rng)))
+        if not run.rng:
+            return
+        after = dict(states(len(run.rng) > 1))
         for source, before in run.rng:
             if source in after:
+                run.record.draws = run.record.draws or after[source] != before
                 self._put(run.frame.call, run.frame.step, source, before, after[source])
 
 
-def states(python: bool = True) -> list[tuple[str, int]]:
-    """Return fingerprints of the states of torch's host generator, numpy's legacy one and, if asked, Python's."""
+def states(others: bool) -> list[tuple[str, int]]:
+    """Return fingerprints of the states of torch's host generator and, if asked, numpy's legacy one and Python's."""
     data = fingerprint(torch.default_generator.get_state())
     found = [("torch", data)] if data is not None else []
-    words = _numpy_words()
-    if words is not None:
-        found.append(("numpy", fingerprint_bytes(words)))
-    if python:
+    if others:
+        words = _numpy_words()
+        if words is not None:
+            found.append(("numpy", fingerprint_bytes(words)))
         found.append(("python", combine(random.getstate()[1])))
     return found
 

@@ -53,6 +53,8 @@ class Param:
 
     name: str
     tensor: weakref.ref[torch.Tensor]
+    #: Size in bytes.
+    size: int = 0
     #: When it was registered with a module first; 0 = before recording began.
     created: int = 0
     #: An optimizer or a checkpoint wrote its value.
@@ -104,12 +106,16 @@ class Model:
     flags: list[bool] = field(default_factory=list)
     frozen: int = 0
     ties: list[Tie] = field(default_factory=list)
+    #: Value of `stamp` when ties were looked for.
+    tie_stamp: int = -2
     #: Kinds of forward (training, grad, autocast) that were recorded in detail.
     kinds: set[tuple[bool, bool, str]] = field(default_factory=set)
     #: Groups in which large parameters and buffers take turns (see `values.turns`).
     turns: int = 1
     #: It ran with gradients; a copy that never does is looked at when steps end.
     trains: bool = False
+    #: A forward of it moved a global random generator.
+    draws: bool = False
     #: Last step whose first gradient forward was seen.
     step: int = -1
 
@@ -141,7 +147,8 @@ class Book:
         """Return the record of a parameter, a new one if it was never met."""
         known = self._params.get(tensor)
         if known is None:
-            known = Param(self._param_name(tensor), weakref.ref(tensor))
+            size = 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel() * tensor.element_size()
+            known = Param(self._param_name(tensor), weakref.ref(tensor), size)
             self._params.put(tensor, known)
             self._stale = True
         return known

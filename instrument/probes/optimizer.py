@@ -128,7 +128,7 @@ class Optimizers:
                 self.names.owned(tensor, record.owner.name, number, index)
                 param = self.shared.book.param(tensor)
                 members.append(param)
-                sizes.append(2 * tensor.numel() * tensor.element_size())
+                sizes.append(2 * param.size)
                 param.owner = param.owner or record.owner
                 if id(param) not in known:
                     self._put_member(record.owner.name, param.name, number, at)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,7 +14,7 @@ from tcrules.instrument.probes.models import Book
 from tcrules.instrument.probes.patching import Patches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from tcrules.instrument.session import Frame, Session
 
@@ -25,20 +24,9 @@ _dispatches = torch._C._len_torch_dispatch_stack
 _DYNAMO = "torch._dynamo.eval_frame"
 
 
-@contextlib.contextmanager
-def _hidden() -> Iterator[None]:
-    """Switch off dynamo and the modes of this thread for a while."""
-    before = set_eval_frame(None) if _DYNAMO in sys.modules else None
-    try:
-        with contextlib.ExitStack() as stack:
-            if _functions():
-                stack.enter_context(torch._C.DisableTorchFunction())
-            if _dispatches():
-                stack.enter_context(_python_dispatch._disable_current_modes())
-            yield
-    finally:
-        if before is not None:
-            set_eval_frame(before)
+def _without_modes(callback: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    with torch._C.DisableTorchFunction(), _python_dispatch._disable_current_modes():
+        return callback(*args)
 
 
 #: The watched call, and what its probe remembers from entry to return.
@@ -79,18 +67,28 @@ class Shared:
         The user's function and dispatch modes (counters, `torch.set_default_device`, fake tensors) do not see what it
         does, and dynamo does not compile it: under a compiled region every Python frame that runs is a candidate.
         """
-        decorate = self.session.guard(probe, *relations)
+        session, modules = self.session, sys.modules
+        session.guard(probe, *relations)  # names what the probe leaves out when it fails
+        local = session.local
 
         def wrap(callback: Callable[..., Any]) -> Callable[..., Any]:
-            guarded = decorate(callback)
-
             def hidden(*args: Any) -> Any:
-                if _tracing():
-                    return None  # our operations would become part of the graph of torch.jit.trace
-                if _functions() or _dispatches() or _DYNAMO in sys.modules:
-                    with _hidden():
-                        return guarded(*args)
-                return guarded(*args)
+                # as `Session.guard`, in one frame; and our operations must not be part of a graph of torch.jit.trace
+                if local.inside or session.paused or session.closed or session.is_disabled(probe) or _tracing():
+                    return None
+                local.inside = True
+                before = set_eval_frame(None) if _DYNAMO in modules else None
+                try:
+                    if _functions() or _dispatches():
+                        return _without_modes(callback, args)
+                    return callback(*args)
+                except Exception as fault:
+                    session.disable(probe, fault)
+                    return None
+                finally:
+                    local.inside = False
+                    if before is not None:
+                        set_eval_frame(before)
 
             return hidden
 
@@ -144,7 +142,6 @@ class Shared:
             try:
                 leave(frame, inner, result, raised)
             finally:
-                context.busy.discard(busy)
                 session.leave(frame, raised)
 
         guard = self.guard(probe)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.values import ALWAYS, ROTATION, SMALL, is_due, is_finite, param_prints, print_of
+from tcrules.instrument.probes.values import is_again, is_due, is_finite, param_prints, print_of
 
 if TYPE_CHECKING:
     import torch
 
     from tcrules.instrument.probes.forward import Run
-    from tcrules.instrument.probes.models import Model, Param
+    from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("param_state", "buffer_state")
@@ -33,10 +33,10 @@ class States:
         step = self.clock.step if step < 0 else step
         live = record.live()
         looked = [
-            (tensor, param, is_again(index, step, len(live), tensor))
+            (tensor, param, is_again(index, step))
             for index, (tensor, param) in enumerate(live)
             # one step back: what the optimizer has just fingerprinted is known
-            if is_due(tensor.numel() * tensor.element_size(), index, step - 1, record.turns)
+            if is_due(param.size, index, step - 1, record.turns)
         ]
         if len(looked) < len(live):
             self.session.gap("param_state", "large parameters take turns")
@@ -82,13 +82,3 @@ class States:
             return True
         self.session.gap("buffer_state", "large buffers are read in some steps only")
         return False
-
-
-def is_again(index: int, step: int, count: int, tensor: torch.Tensor) -> bool:
-    """Return whether a parameter is fingerprinted although pointer and version say that it did not change."""
-    if count <= ALWAYS and tensor.numel() * tensor.element_size() <= SMALL:
-        return True
-    return (index + step) % ROTATION == 0
-
-
-__all__ = ["RELATIONS", "Param", "States"]

@@ -132,7 +132,7 @@ class Structure:
         record.params = list(known.values())
         record.flags = [flags.get(id(param), tensor_flag(param)) for param in record.params]
         record.frozen = record.flags.count(False)
-        record.turns = turns([2 * t.numel() * t.element_size() for t, _ in record.live()])
+        record.turns = turns([2 * param.size for param in record.params])
         for sub, tensor, param in fresh:
             self._describe(record, sub, tensor, param, owners[id(tensor)])
         if fresh:

@@ -87,6 +87,9 @@ class Ties:
 
     def look(self, model: nn.Module, record: Model, forward: int) -> None:
         """Write the state of each tie at a gradient forward, first time and on change."""
+        if record.tie_stamp != record.stamp:
+            record.tie_stamp = record.stamp
+            self.adopted(model, record)
         for tie in record.ties:
             first, second = _find(model, tie.first), _find(model, tie.second)
             if first is None or second is None:

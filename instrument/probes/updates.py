@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tcrules.instrument.probes import values
-from tcrules.instrument.probes.states import WHY_DEVICE, is_again
-from tcrules.instrument.probes.values import class_of, is_due, local, norms, param_prints, print_of
+from tcrules.instrument.probes.states import WHY_DEVICE
+from tcrules.instrument.probes.values import class_of, is_again, is_due, local, norms, param_prints, print_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 RELATIONS = ("gradient", "update", "optimizer_state")
 #: Counters of so many parameters are read; of more, evenly spaced ones.
 MAX_COUNTERS = 512
+#: Updated values are searched for NaN and infinity in the first steps, in every so many, and after other gradients
+#: than these.
+FIRST_STEPS, EVERY = 3, 8
+_HARMLESS = frozenset({"none", "zero", "nonzero"})
 
 
 class Updates:
@@ -34,61 +38,60 @@ class Updates:
 
     def before(self, step: Step) -> None:
         """Read gradients and parameters at entry; what a closure computes is read at return."""
-        owned = _owned(step)
+        owned, number, groups = _owned(step), step.frame.step, step.record.turns
         step.classes = [] if step.closure else self._gradients(step, owned)
         step.seen = [
-            (index, *owned[index])
-            for index, (tensor, _, _) in enumerate(owned)
-            if is_due(tensor.numel() * tensor.element_size(), index, step.frame.step, step.record.turns)
+            (index, *place) for index, place in enumerate(owned) if is_due(place[1].size, index, number, groups)
         ]
         if len(step.seen) < len(owned):
             self.session.gap("update", "large parameters take turns")
-        step.before = param_prints([(t, param, not index % values.ROTATION) for index, t, param, _ in step.seen])
+        step.before = param_prints((tensor, param, False) for _, tensor, param, _ in step.seen)
 
     def _gradients(self, step: Step, owned: Sequence[tuple[torch.Tensor, Param, Any]]) -> list[str]:
         """Write `gradient` of every owned parameter; returns the classes, "" where the data cannot be read."""
-        frame, name = step.frame, step.record.owner.name
+        call, number, name, put = step.frame.call, step.frame.step, step.record.owner.name, self._put_gradient
         grads = [_dense(tensor.grad) for tensor, _, _ in owned]
         found = iter(norms([grad for grad in grads if isinstance(grad, torch.Tensor)]))
         at, compared = self.shared.tick(), self.shared.distributed()
         classes = []
         for (tensor, param, _), grad in zip(owned, grads, strict=True):
-            if grad is None:
-                classes.append("none")
-                self._put_gradient(frame.call, name, param.name, frame.step, at, "none", 0.0, 0, tensor.requires_grad)
-            elif grad is _UNREADABLE:
-                classes.append("")
-                self.session.gap("gradient", WHY_DEVICE)
-            else:
+            if isinstance(grad, torch.Tensor):
                 norm = next(found)
-                classes.append(class_of(grad, norm))
+                kind = class_of(grad, norm)
                 data = (print_of(grad) or 0) if compared else 0
-                self._put_gradient(
-                    frame.call, name, param.name, frame.step, at, classes[-1], norm, data, tensor.requires_grad
-                )
+                put(call, name, param.name, number, at, kind, norm, data, tensor.requires_grad)
+            elif grad is None:
+                kind = "none"
+                put(call, name, param.name, number, at, kind, 0.0, 0, tensor.requires_grad)
+            else:
+                kind = ""
+                self.session.gap("gradient", WHY_DEVICE)
+            classes.append(kind)
         return classes
 
     def after(self, step: Step) -> None:
         """Read the parameters at return and write what the step did to them."""
-        frame, record = step.frame, step.record
+        call, number, record, put = step.frame.call, step.frame.step, step.record, self._put_update
         name, nth = record.owner.name, record.owner.nth
         if step.closure:
             step.classes = self._gradients(step, _owned(step))
-        asked = [
+        fused = any(group.get("fused") for group in step.optimizer.param_groups)
+        afters = param_prints(
             # fused kernels write without moving the version
-            (tensor, param, bool(group.get("fused")) or is_again(index, frame.step, len(step.seen), tensor))
-            for index, tensor, param, group in step.seen
-        ]
-        for (index, _, param, group), before, after in zip(step.seen, step.before, param_prints(asked), strict=True):
-            found = step.classes[index]
-            if before is None or after is None or not found:
+            ((tensor, param, fused or is_again(index, number)) for index, tensor, param, _ in step.seen),
+            # finite gradients make finite values, unless an update overflows: that is seen a few steps later
+            check=number < FIRST_STEPS or number % EVERY == 0 or not _HARMLESS.issuperset(step.classes),
+        )
+        for (index, _, param, group), before, after in zip(step.seen, step.before, afters, strict=True):
+            kind = step.classes[index]
+            if before is None or after is None or not kind:
                 self.session.gap("update", WHY_DEVICE)
                 continue
-            param.trained = param.trained or before != after
-            lr = number_of(group.get("lr", 0.0))
-            self._put_update(frame.call, name, param.name, nth, frame.step, found, lr, before, after, param.finite)
+            if before != after:
+                param.trained = True
+            put(call, name, param.name, nth, number, kind, number_of(group.get("lr")), before, after, param.finite)
         filled, counter = _state(step)
-        self._put_state(frame.call, name, nth, frame.step, filled, counter)
+        self._put_state(call, name, nth, number, filled, counter)
 
 
 class _Unreadable:
@@ -130,7 +133,7 @@ def _state(step: Step) -> tuple[int, int]:
 def _counter(entry: Any) -> int:
     value = entry.get("step") if isinstance(entry, dict) else None
     if isinstance(value, torch.Tensor):
-        return int(value) if value.device.type == "cpu" and value.numel() == 1 else -1
+        return int(value) if value.is_cpu and value.numel() == 1 else -1
     return int(value) if isinstance(value, (int, float)) else -1
 
 
@@ -138,4 +141,4 @@ def number_of(value: Any) -> float:
     """Return a setting of a group as a number; 0.0 for a tensor on a device, which is not read."""
     if isinstance(value, torch.Tensor):
         return float(value) if value.device.type == "cpu" and value.numel() == 1 else 0.0
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return float(value) if isinstance(value, (int, float)) else 0.0  # without a rate: None

@@ -67,11 +67,11 @@ def _first(fetch: Callable[..., Any], cls: Any, write: Callable[..., None]) -> C
     def first(self: Any, indices: Any) -> Any:
         cls.fetch = fetch
         info = _utils.worker.get_worker_info()
-        before = states()
+        before = states(others=True)
         try:
             return fetch(self, indices)
         finally:
-            write(info.id if info is not None else -1, before, dict(states()))
+            write(info.id if info is not None else -1, before, dict(states(others=True)))
 
     return first
 
