@@ -1,0 +1,320 @@
+"""The recorder changes nothing that the program can see."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import random
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 16)
+        self.norm = nn.BatchNorm1d(16)
+        self.drop = nn.Dropout(0.3)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.drop(functional.relu(self.norm(self.first(x)))))
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(16, 8), torch.randint(0, 3, (16,))
+
+
+def loop(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 4) -> list[float]:
+    losses = []
+    for _ in range(steps):
+        x, y = batch()
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def plain(optimizer: str, **options: Any) -> list[Any]:
+    model = Net()
+    return [loop(model, getattr(torch.optim, optimizer)(model.parameters(), lr=0.01, **options)), model]
+
+
+def closure() -> list[Any]:
+    model = Net()
+    lbfgs = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    x, y = batch()
+
+    def evaluate() -> torch.Tensor:
+        lbfgs.zero_grad()
+        loss = functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    return [[lbfgs.step(evaluate).item() for _ in range(3)], model]
+
+
+def scaled() -> list[Any]:
+    model = Net()
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=2)
+    scales = []
+    for _ in range(5):
+        x, y = batch()
+        sgd.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = functional.cross_entropy(model(x), y)
+        scaler.scale(loss).backward()
+        scaler.unscale_(sgd)
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        scaler.step(sgd)
+        scaler.update()
+        scales.append(scaler.get_scale())
+    return [scales, model]
+
+
+def loaded() -> list[Any]:
+    model = Net()
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 3, (40,)))
+    adam = torch.optim.Adam(model.parameters())
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(adam, 0.1, total_steps=20)
+    averaged = copy.deepcopy(model)
+    losses = []
+    for _ in range(2):
+        for x, y in DataLoader(data, batch_size=8, shuffle=True):
+            adam.zero_grad()
+            loss = functional.cross_entropy(model(x + np.random.normal() + random.random()), y)
+            loss.backward()
+            adam.step()
+            scheduler.step()
+            losses.append(loss.item())
+        with torch.no_grad():
+            for old, new in zip(averaged.parameters(), model.parameters(), strict=True):
+                old.lerp_(new, 0.1)
+    return [losses, averaged, model]
+
+
+LOOPS: list[Callable[[], list[Any]]] = [
+    lambda: plain("SGD", momentum=0.9), lambda: plain("Adam", fused=True), lambda: plain("AdamW", foreach=True),
+    closure, scaled, loaded,
+]
+
+
+def outcome(train: Callable[[], list[Any]]) -> list[Any]:
+    """Run a training from the same seeds; returns all that it left behind."""
+    torch.manual_seed(1)
+    np.random.seed(1)
+    random.seed(1)
+    found: list[Any] = []
+    for part in train():
+        if isinstance(part, nn.Module):
+            found += [tensor.numpy().tobytes() for tensor in part.state_dict().values()]
+            found += [None if p.grad is None else p.grad.numpy().tobytes() for p in part.parameters()]
+        else:
+            found.append(part)
+    found += [torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes(), random.getstate()]
+    return found
+
+
+@pytest.mark.parametrize("train", LOOPS)
+def test_training_is_bit_identical(record: Any, train: Callable[[], list[Any]]):
+    expected = outcome(train)
+    found: list[Any] = []
+    record(lambda: found.extend(outcome(train)))
+    assert found == expected
+
+
+def test_nothing_is_printed(record: Any, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder):
+    record(scaled)
+    assert capfd.readouterr() == ("", "")
+    assert [str(warning.message) for warning in recwarn if "scheduler" not in str(warning.message)] == []
+
+
+def test_everything_is_taken_back(record: Any):
+    watched = [
+        (nn.Module, "__call__"), (nn.Module, "train"), (torch, "save"), (torch, "manual_seed"), (torch, "compile"),
+        (torch.Tensor, "backward"), (torch.optim.Optimizer, "__init__"), (torch.optim.SGD, "step"),
+        (functional, "dropout"), (functional, "cross_entropy"), (nn.utils, "clip_grad_norm_"), (copy, "deepcopy"),
+        (np.random, "seed"), (random, "seed"), (DataLoader, "__iter__"), (torch.optim.lr_scheduler.StepLR, "step"),
+        (torch.amp.GradScaler, "step"), (torch.utils.data._utils.worker, "_worker_loop"),
+    ]
+    torch.optim.SGD(Net().parameters())  # torch itself wraps the step of a class on first use
+    before = [vars(owner).get(name) for owner, name in watched]
+    record(lambda: plain("SGD"))
+    assert [vars(owner).get(name) for owner, name in watched] == before
+    assert not nn.modules.module._global_parameter_registration_hooks
+
+
+def test_models_can_be_copied_and_saved(record: Any):
+    def train() -> None:
+        model = Net()
+        attributes = set(model.__dict__)
+        adam = torch.optim.Adam(model.parameters())
+        loop(model, adam)
+        assert set(model.__dict__) == attributes
+        buffer = io.BytesIO()
+        torch.save(model, buffer)
+        buffer.seek(0)
+        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(buffer, weights_only=False)):
+            assert all(map(torch.equal, twin.parameters(), model.parameters()))
+        loop(model, copy.deepcopy(adam), 1)
+        pickle.loads(pickle.dumps(adam))
+
+    record(train)
+
+
+def test_exceptions_pass_through(record: Any):
+    class Fragile(nn.Linear):
+        fails = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.fails:
+                raise KeyError("forward")
+            return super().forward(x)
+
+    class FragileSGD(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            raise KeyError("step")
+
+    def train() -> None:
+        model = Fragile(8, 3)
+        broken, sound = FragileSGD(model.parameters()), torch.optim.SGD(model.parameters())
+        for _ in range(2):
+            model.fails = True
+            with pytest.raises(KeyError, match="forward"):
+                model(torch.ones(1, 8))
+            model.fails = False
+            model(torch.ones(1, 8)).sum().backward()
+            with pytest.raises(KeyError, match="step"):
+                broken.step()
+            with pytest.raises(RuntimeError):
+                torch.ones(1).backward()
+            sound.step()
+
+    facts = record(train)
+    assert facts("call", "api", where="raised") == [
+        "torch.nn.Module.forward", "torch.optim.Optimizer.step", "torch.Tensor.backward"
+    ] * 2
+    assert facts("optimizer_step", "optimizer", "nth") == [("SGD#0", 0), ("SGD#0", 1)]
+    assert facts.sql("SELECT DISTINCT parent FROM call") == [(0,)]
+
+
+def test_threads_have_their_own_forwards(record: Any):
+    def train() -> None:
+        models = [Net() for _ in range(3)]
+        threads = [
+            threading.Thread(target=loop, args=(model, torch.optim.SGD(model.parameters(), lr=0.1), 5))
+            for model in models
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    facts = record(train)
+    assert sorted(facts.sql("SELECT module, count(*) FROM forward GROUP BY ALL")) == [
+        ("Net", 5), ("Net#1", 5), ("Net#2", 5)
+    ]
+    assert facts.sql("SELECT count(*) FROM optimizer_step") == [(15,)]
+
+
+def test_modes_of_the_user_see_only_the_users_operations(record: Any):
+    from torch.overrides import TorchFunctionMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Functions(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += 1
+            return function(*args, **(kwargs or {}))
+
+    class Dispatches(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.count += 1
+            return function(*args, **(kwargs or {}))
+
+    def count() -> list[int]:
+        model = Net()
+        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        loop(model, sgd, 1)
+        with Functions() as functions:
+            loop(model, sgd, 2)
+        with Dispatches() as dispatches:
+            loop(model, sgd, 2)
+        return [functions.count, dispatches.count]
+
+    expected = count()
+    found: list[int] = []
+    record(lambda: found.extend(count()))
+    assert found == expected
+
+
+def test_fake_and_meta_tensors_are_left_alone(record: Any):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    def train() -> None:
+        with FakeTensorMode():
+            model = Net()
+            loss = model(torch.randn(4, 8)).sum()
+            loss.backward()
+            torch.optim.SGD(model.parameters()).step()
+        with torch.device("meta"):
+            Net()(torch.randn(4, 8))
+        lazy = nn.Sequential(nn.LazyLinear(3))
+        for _ in range(2):
+            lazy(torch.randn(4, 8)).sum().backward()
+
+    facts = record(train)
+    assert facts("forward", "module") == ["Sequential"] * 2
+    assert facts("parameter", "param", "size") == [("0.weight", 24), ("0.bias", 3)]
+
+
+def test_sparse_narrow_and_complex_parameters(record: Any):
+    def train() -> None:
+        table = nn.Embedding(10, 4, sparse=True)
+        optimizer = torch.optim.SparseAdam(table.parameters())
+        table(torch.tensor([1, 1, 2])).sum().backward()
+        optimizer.step()
+        for dtype in (torch.bfloat16, torch.complex64):
+            layer = nn.Linear(3, 3, dtype=dtype)
+            layer(torch.ones(2, 3, dtype=dtype)).abs().sum().backward()
+            torch.optim.SGD(layer.parameters(), lr=0.5).step()
+
+    facts = record(train)
+    assert set(facts("gradient", "class")) == {"nonzero"}
+    assert facts.sql("SELECT count(*) FROM update WHERE before <> after") == [(5,)]
+
+
+def test_scripting_and_tracing(record: Any):
+    def train() -> None:
+        @torch.jit.script
+        def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(functional.dropout(x, 0.5, True), y)
+
+        @torch.jit.script
+        def attend(x: torch.Tensor) -> torch.Tensor:
+            return functional.scaled_dot_product_attention(x, x, x)
+
+        loss(torch.randn(3, 3), torch.tensor([0, 1, 2]))
+        attend(torch.randn(1, 2, 3, 4))
+        scripted = torch.jit.script(Net())
+        loop(scripted, torch.optim.SGD(scripted.parameters(), lr=0.1), 2)
+        traced = torch.jit.trace(Net().eval(), torch.randn(4, 8))
+        traced(torch.randn(4, 8))
+        torch.fx.symbolic_trace(Net())
+
+    record(train)
