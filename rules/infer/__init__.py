@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tcrules.rules.infer.model import Dropped, InferError, Inferred, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Dropped", "InferError", "Inferred", "infer"]
 
@@ -22,7 +22,7 @@ TYPICAL_RUNS = 3
 
 def infer(
     runs: Sequence[Path],
-    progress: object = None,
+    progress: Callable[[int, int], None] | None = None,
     *,
     templates: Sequence[Path] | None = None,
 ) -> Inferred:
@@ -45,7 +45,7 @@ def infer(
 
     paths = _distinct(runs)
     loaded = load_templates(templates)
-    found, too_wide = collect(paths, loaded, progress if callable(progress) else None)
+    found, too_wide = collect(paths, loaded, progress)
     _check_training(found)
     lessons = learn(found, loaded.shapes)
     dropped = (*too_wide, *lessons.dropped)
@@ -82,5 +82,10 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
         )
     elif len({run.command for run in runs}) == 1:
         found.append("all runs have the same command: if they do not vary, learned rules may state accidents")
+    programs = sorted({run.project for run in runs})
+    if len(programs) > 1:
+        found.append(
+            f"runs of {len(programs)} programs: rules name nothing of one program ({'; '.join(programs)})"
+        )
     found += [f"{run.name} did not come to its end" for run in runs if not run.complete]
     return found

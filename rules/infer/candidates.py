@@ -22,6 +22,7 @@ class Table:
 
     def __init__(self, shape: Shape, units: Sequence[Counts]) -> None:
         self.shape = shape
+        self.units = len(units)
         self.least_units = min(LEAST_UNITS, len(units))
         self.guards = tuple(name for name, _ in shape.guard)
         self._triggers: dict[Values, dict[Values, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
@@ -40,6 +41,12 @@ class Table:
     def bindings(self) -> Iterator[Values]:
         """Bound metavalues that occur, in a fixed order."""
         yield from sorted(self._triggers, key=order)
+
+    def supported(self, bound: Values) -> bool:
+        """Enough instances in enough units, or some in every one of three or more."""
+        cells = self.cells(bound, ())
+        enough = len(runs_with(cells, self.shape.least_triggers)) >= self.least_units
+        return enough or len(runs_with(cells, 1)) == self.units >= LEAST_UNITS + 1
 
     def frees(self, bound: Values) -> list[Values]:
         """Values of the free metavariables for which the expectation held at least once (or the empty one)."""
@@ -73,7 +80,7 @@ def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
     dropped: list[Dropped] = []
     fallible = _fallible(table)
     for bound in table.bindings():
-        if len(runs_with(table.cells(bound, ()), table.shape.least_triggers)) < table.least_units:
+        if not table.supported(bound):
             dropped.append(Dropped(_label(table, bound), "too few instances in too few runs"))
             continue
         rules = list(_rules(table, bound))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.ir import Atom, Template
+from tcrules.engine.plan.build import compile_body
 from tcrules.engine.statistics import TooManyCandidates, statistics
 from tcrules.engine.verdict import doubt
 from tcrules.instrument.runs import RunFolder, coverage, open_run
@@ -62,7 +63,7 @@ def _read(folder: RunFolder, templates: TemplateSet) -> tuple[Run, list[Dropped]
     counts = {name: kept[key] for name, key in templates.keys.items() if key in kept}
     run = Run(
         name=folder.path.resolve().name,
-        project=f"{script_of(folder.manifest.command)} ({', '.join(_models(folder)) or 'no model'})",
+        project=_project(folder),
         counts=counts,
         command=folder.manifest.command,
         torch=folder.manifest.torch,
@@ -99,12 +100,19 @@ def count(template: Template, store: DuckDBStore) -> Counts:
             {(row.bound, row.guard): row.triggers for row in rows},
             {(row.bound, row.guard, ()): row.held for row in rows if row.held},
         )
-    # Candidates that never held in this run have no row there, but their triggers count against them.
-    alone = replace(template, free=(), invariant=replace(template.invariant, expect=()))
     return Counts(
-        {(row.bound, row.guard): row.triggers for row in statistics(alone, store)},
-        {(row.bound, row.guard, row.free): row.held for row in rows if row.held},
+        _triggers(template, store), {(row.bound, row.guard, row.free): row.held for row in rows if row.held}
     )
+
+
+def _triggers(template: Template, store: DuckDBStore) -> dict[tuple[Values, Values], int]:
+    """All instances: those of candidates that never held in this run count against them."""
+    each = template.invariant.each
+    if not template.bound and not template.guard:
+        number = len(store.select(compile_body(each), template.invariant.variables))
+        return {((), ()): number} if number else {}
+    alone = replace(template, free=(), invariant=replace(template.invariant, expect=()))
+    return {(row.bound, row.guard): row.triggers for row in statistics(alone, store)}
 
 
 def _coverage(folder: RunFolder) -> Coverage:
@@ -140,14 +148,18 @@ def _empty(folder: RunFolder) -> frozenset[str]:
     return frozenset(Path(name).stem for (name,) in rows)
 
 
-def _models(folder: RunFolder) -> list[str]:
-    """The models of a run: what tells programs apart whose scripts have the same name."""
+def _project(folder: RunFolder) -> str:
+    """The program of a run: the user's file that steps the optimizer, with its folder; else the command's script."""
     import duckdb
 
-    query = "SELECT DISTINCT root, class FROM read_parquet(?) WHERE module = root ORDER BY ALL"
+    query = """
+        SELECT file FROM read_parquet(?) WHERE call IN (SELECT call FROM read_parquet(?))
+        GROUP BY file ORDER BY count(*) DESC, file LIMIT 1
+    """
+    files = [str(folder.facts / name) for name in ("location.parquet", "optimizer_step.parquet")]
     with duckdb.connect() as connection:
-        rows = connection.execute(query, [str(folder.facts / "module.parquet")]).fetchall()
-    return [root if root == kind else f"{root}: {kind}" for root, kind in rows]
+        row = connection.execute(query, files).fetchone()
+    return "/".join(Path(row[0]).parts[-2:]) if row else script_of(folder.manifest.command)
 
 
 def script_of(command: str) -> str:

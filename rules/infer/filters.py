@@ -32,7 +32,7 @@ def reduce_orders(shape: Shape, rules: Sequence[Learned]) -> tuple[list[Learned]
         pairs = set(edges)
         for (earlier, later), rule in edges.items():
             if earlier != later and _path(earlier, later, pairs - {(earlier, later)}):
-                dropped.append(Dropped(rule.key(), "it follows from other orders"))
+                dropped.append(Dropped(rule.label(), "it follows from other orders"))
             else:
                 kept.append(rule)
     return kept, dropped

@@ -39,13 +39,14 @@ def matches(guard: Iterable[Literal], names: Sequence[str], values: Values) -> b
 def learn_guard(
     cells: Sequence[Cell], names: Sequence[str], least_runs: int, least_triggers: int = 1
 ) -> tuple[Literal, ...] | None:
-    """The smallest guard that keeps no failure; () where none is needed, None where none is supported.
+    """The smallest guard that keeps no failure; None where none is supported.
 
-    A guard must keep instances in `least_runs` runs (`least_triggers` in each), and each of its literals must keep
-    out failures in as many runs, so that no literal rests on an accident of one run.
+    Where nothing failed, flags that had one value in all instances are kept at it: what was never seen otherwise says
+    nothing of the other value. A guard must keep instances in `least_runs` runs (`least_triggers` in each), and each
+    of its literals must keep out failures in as many runs, so that no literal rests on an accident of one run.
     """
     if all(cell.pure for cell in cells):
-        return ()
+        return _constant_flags(cells, names)
     literals = list(_literals(cells, names))
     for size in range(1, min(LONGEST, len(names)) + 1):
         found = [
@@ -57,6 +58,15 @@ def learn_guard(
         if found:
             return min(found, key=lambda guard: _cost(guard, cells, names))
     return None
+
+
+def _constant_flags(cells: Sequence[Cell], names: Sequence[str]) -> tuple[Literal, ...]:
+    flags = []
+    for place, name in enumerate(names):
+        values = {cell.values[place] for cell in cells if any(cell.triggers.values())}
+        if len(values) == 1 and isinstance(value := values.pop(), bool):
+            flags.append(Literal(name, "=", value))
+    return tuple(flags)
 
 
 def _literals(cells: Sequence[Cell], names: Sequence[str]) -> Iterator[Literal]:
@@ -93,7 +103,8 @@ def _earns_its_place(
         for cell in cells
         if matches(others, names, cell.values) and not matches([one], names, cell.values) and not cell.pure
     ]
-    return len({run for cell in let_in for run, number in cell.failures.items() if number}) >= least_runs
+    failing = {run for cell in let_in for run, number in cell.failures.items() if number}
+    return len(failing) >= least_runs
 
 
 def runs_with(cells: Iterable[Cell], least_triggers: int) -> set[int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Value
 
 #: Tags that only guide learning.
-HINTS = frozenset({"default", "set", "transitive", "once"})
+HINTS = frozenset({"default", "set", "transitive", "once", "local"})
 _FIELD = re.compile(r"\{\?([A-Z][A-Za-z0-9_]*)\}")
 _Node = TypeVar("_Node")
 

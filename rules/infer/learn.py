@@ -49,7 +49,7 @@ def learn(runs: Sequence[Run], shapes: Mapping[str, Shape]) -> Lessons:
         dropped += lost
         if found and risk > HIGHEST_RISK:
             reason = f"{risk:.0%} of such rules failed on runs that were left out while learning"
-            dropped += [Dropped(rule.key(), reason) for rule in found]
+            dropped += [Dropped(rule.label(), reason) for rule in found]
             continue
         rules += [replace(rule, evidence=_evidence(rule, shape, counts)) for rule in found]
     return Lessons(tuple(ordered(rules)), tuple(dropped))
@@ -59,7 +59,7 @@ def learn_family(
     shape: Shape, units: Sequence[Counts], *, across: bool
 ) -> tuple[list[Learned], list[Dropped]]:
     """The rules of one template that hold in all units; `across` several programs they are free of names."""
-    if across and has_free_name(shape):
+    if across and ("local" in shape.tags or has_free_name(shape)):
         return [], []
     table = Table(shape, [without_names(shape, one) for one in units] if across else units)
     found, dropped = candidates(table)

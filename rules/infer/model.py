@@ -119,6 +119,11 @@ class Learned:
     guard: tuple[Literal, ...]
     evidence: Evidence
 
+    def label(self) -> str:
+        """The rule in a few words."""
+        inside = ", ".join(f"{name}: {_shown(given)}" for name, given in self.filling)
+        return f"{self.template}({inside})"
+
     def key(self) -> str:
         """Text that identifies and orders rules."""
         return f"{self.template} {[(n, _text(f)) for n, f in self.filling]} {[repr(g) for g in self.guard]}"
@@ -144,3 +149,9 @@ class Inferred:
 
 def _text(filling: Filling) -> str:
     return f"{type(filling).__name__} {filling!r}"
+
+
+def _shown(filling: Filling) -> str:
+    if isinstance(filling, Pattern):
+        return filling.glob
+    return " or ".join(map(str, filling.values)) if isinstance(filling, Choice) else str(filling)

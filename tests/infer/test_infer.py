@@ -47,7 +47,15 @@ template guarded(?M: module) @tags(default, once) {
     each parameter(param: P, root: M, class: C, split: Split), M = ?M guard C, Split
     expect member(param: P) or tie(root: M) about P message "{P}"
 }
-/// Without metavariables.
+/// Only what is expected is open.
+template open(?N: int) @tags(default, set, once) {
+    each parameter(param: P, owners: N) expect N = ?N about P message "{P} {N} {?N}"
+}
+/// No value ever holds.
+template never(?N: int) @tags(default, once) {
+    each parameter(param: P, owners: N) expect N = ?N, N < 0 about P message "{P} {N} {?N}"
+}
+/// A denial with a guard.
 template always(?X: string) @tags(default, once) {
     each parameter(param: P, class: C), process(role: ?X) guard C expect not member(param: P) about P message "{P}"
 }

@@ -71,7 +71,11 @@ def cell(values: tuple[object, ...], *per_run: tuple[int, int]) -> Cell:
 
 
 def test_no_guard_is_learned_where_nothing_fails() -> None:
-    assert learn_guard([cell((True, "x"), (5, 0), (5, 0))], ["A", "B"], 2) == ()
+    assert learn_guard([cell(("x",), (5, 0), (5, 0)), cell(("y",), (5, 0), (5, 0))], ["B"], 2) == ()
+
+
+def test_a_flag_that_never_varied_is_kept_at_its_value() -> None:
+    assert learn_guard([cell((False, "x"), (5, 0), (5, 0))], ["A", "B"], 2) == (Literal("A", "=", False),)
 
 
 def test_a_planted_guard_is_found() -> None:
@@ -125,6 +129,11 @@ def test_a_binding_needs_two_runs() -> None:
     once = candidates(Table(PLAIN, [plain(p=(9, 9)), plain(), plain()]))
     assert once[0] == [] and once[1][0].reason == "too few instances in too few runs"
     assert len(candidates(Table(PLAIN, [plain(p=(9, 9)), plain(p=(9, 9)), plain()]))[0]) == 1
+
+
+def test_few_instances_suffice_where_all_of_three_runs_have_some() -> None:
+    assert candidates(Table(PLAIN, [plain(p=(1, 1))] * 2))[0] == []
+    assert len(candidates(Table(PLAIN, [plain(p=(1, 1))] * 3))[0]) == 1
 
 
 def test_one_failure_in_any_run_ends_a_rule() -> None:
@@ -216,6 +225,13 @@ def test_rules_across_programs_name_nothing_of_one_program() -> None:
     (rule,) = learn(runs, {"t": PLAIN}).rules
     assert rule.filling == (("P", Pattern("*")),)
     assert rule.evidence.runs == 2
+
+
+def test_templates_about_one_program_are_not_learned_from_several() -> None:
+    local = Shape("t", PLAIN.bound, (), (), PLAIN.tags | {"local"})
+    runs = [run("a", "x", plain(p=(9, 9))), run("b", "x", plain(p=(9, 9))), run("c", "y", plain(p=(9, 9)))]
+    assert len(learn(runs[:2], {"t": local}).rules) == 1
+    assert learn(runs, {"t": local}).rules == ()
 
 
 def test_a_failure_in_one_program_ends_a_rule_across_programs() -> None:
