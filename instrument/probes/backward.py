@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.values import class_of, is_real, local, norms
 

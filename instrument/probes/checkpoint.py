@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn, serialization
-from torch.optim import Optimizer
-
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.values import sample_print
+from torch import nn, serialization
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +41,9 @@ class Content:
 
     def mark(self) -> int:
         """Return a fingerprint of a few of the tensors and of the shapes of all."""
-        prints = [print_ for tensor in self.tensors[:MARK_TENSORS] if (print_ := sample_print(tensor)) is not None]
+        prints = [
+            print_ for tensor in self.tensors[:MARK_TENSORS] if (print_ := sample_print(tensor)) is not None
+        ]
         return combine([*prints, len(self.tensors), *(tensor.numel() for tensor in self.tensors[:1000])])
 
 
@@ -139,7 +139,12 @@ class Checkpoints:
         here = os.path.realpath(path) in self._paths if path else self._buffers.get(source) is True
         self.book.loaded = self.book.loaded or content.model
         self._put_loaded(
-            frame.call, path, frame.step, frame.begin, content.model, content.optimizer,
+            frame.call,
+            path,
+            frame.step,
+            frame.begin,
+            content.model,
+            content.optimizer,
             here or (bool(content.tensors) and content.mark() in self._marks),
         )
 
@@ -160,7 +165,9 @@ class Checkpoints:
         for tensor in module.parameters():
             self.book.param(tensor).trained = True
         if not raised and self.book.top(module) is unwrap(module):
-            self._put_model(frame.call, frame.object, frame.step, frame.begin, origin, keys, missing, unexpected)
+            self._put_model(
+                frame.call, frame.object, frame.step, frame.begin, origin, keys, missing, unexpected
+            )
 
     def enter_optimizer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
         """`Optimizer.load_state_dict` begins."""
@@ -182,7 +189,11 @@ class Checkpoints:
 
 
 def _path(target: Any) -> str:
-    return os.fspath(target) if isinstance(target, (str, os.PathLike)) else str(getattr(target, "name", "") or "")
+    return (
+        os.fspath(target)
+        if isinstance(target, (str, os.PathLike))
+        else str(getattr(target, "name", "") or "")
+    )
 
 
 def _try_put(table: IdentityMap[bool], thing: object) -> None:
@@ -198,14 +209,22 @@ def install(shared: Shared) -> None:
     targets: tuple[tuple[Any, str, str, Any, Any], ...] = (
         (serialization, "save", "torch.save", found.enter_save, found.leave_save),
         (serialization, "load", "torch.load", found.enter_load, found.leave_load),
-        (nn.Module, "load_state_dict", "torch.nn.Module.load_state_dict", found.enter_model, found.leave_model),
-        (Optimizer, "load_state_dict", "torch.optim.Optimizer.load_state_dict", found.enter_optimizer,
-         found.leave_optimizer),
+        (
+            nn.Module,
+            "load_state_dict",
+            "torch.nn.Module.load_state_dict",
+            found.enter_model,
+            found.leave_model,
+        ),
+        (
+            Optimizer,
+            "load_state_dict",
+            "torch.optim.Optimizer.load_state_dict",
+            found.enter_optimizer,
+            found.leave_optimizer,
+        ),
     )
     for owner, name, api, enter, leave in targets:
         shared.watch("checkpoint", owner, name, api, enter, leave)
     shared.patches.replace(torch, "save", serialization.save)
     shared.patches.replace(torch, "load", serialization.load)
-
-
-__all__ = ["RELATIONS", "Checkpoints", "Content", "inspect", "install", "weakref"]

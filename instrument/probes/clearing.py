@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tcrules.instrument.probes.patching import argument
 from torch import nn
 from torch.optim import Optimizer
-
-from tcrules.instrument.probes.patching import argument
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared

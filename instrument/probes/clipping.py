@@ -6,10 +6,9 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.probes.patching import argument, keep_scriptable
 from torch.nn import utils
 from torch.nn.utils import clip_grad
-
-from tcrules.instrument.probes.patching import argument, keep_scriptable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +29,9 @@ class Clipping:
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
         """Clipping begins; the first argument is a list or a tensor by now."""
         given = argument(args, kwargs, 0, "parameters")
-        params = [given] if isinstance(given, torch.Tensor) else given if isinstance(given, (list, tuple)) else []
+        params = (
+            [given] if isinstance(given, torch.Tensor) else given if isinstance(given, (list, tuple)) else []
+        )
         limit = argument(args, kwargs, 1, "max_norm", kwargs.get("clip_value", 0.0))
         records = (self.shared.book.known(tensor) for tensor in params)
         owner = next((record.owner.name for record in records if record is not None and record.owner), "")
@@ -71,8 +72,15 @@ def install(shared: Shared) -> None:
     """Patch both functions where they are defined and where they are exported."""
     clipping = Clipping(shared)
     for name in ("clip_grad_norm_", "clip_grad_value_"):
-        shared.watch("clipping", clip_grad, name, f"torch.nn.utils.{name}", clipping.enter, clipping.leave,
-                     family="clip")
+        shared.watch(
+            "clipping",
+            clip_grad,
+            name,
+            f"torch.nn.utils.{name}",
+            clipping.enter,
+            clipping.leave,
+            family="clip",
+        )
         wrapper = _reiterable(getattr(clip_grad, name))
         shared.patches.replace(clip_grad, name, wrapper)
         shared.patches.replace(utils, name, wrapper)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-
 from tcrules.instrument.probes.patching import argument
+from torch import nn
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared

@@ -8,11 +8,10 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import is_model
 from tcrules.instrument.probes.patching import around
+from torch import nn
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
@@ -76,7 +75,7 @@ class Copies:
                 kept.append(pending)
             elif self.book.top(made) is not self.book.top(source):
                 self._copies.append(pending.copy)
-                self._put(self.structure.model(made).name, record.name, pending.at)
+                self._put(self.structure.model(made, is_root=True).root, record.name, pending.at)
         self._pending = kept
 
     def step_over(self, step: int) -> None:

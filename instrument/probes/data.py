@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.utils.data import dataloader, sampler
-
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.values import local, sample_print
+from torch.utils.data import dataloader, sampler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +62,9 @@ class Batches:
 
     def end(self, iterator: object) -> None:
         """An iterator is exhausted."""
-        self._active = [entry for entry in self._active if entry[0]() is not None and entry[0]() is not iterator]
+        self._active = [
+            entry for entry in self._active if entry[0]() is not None and entry[0]() is not iterator
+        ]
 
     def active(self) -> str:
         """Return the loader whose iteration began last and goes on, "" if there is none."""
@@ -94,7 +95,9 @@ class Loaders:
             self._epochs.put(loader, epochs)
             kind, shuffle = describe_sampler(loader)
             batch = getattr(loader, "batch_size", None)
-            self._put(name, kind, shuffle, loader.num_workers, -1 if batch is None else batch, _length(loader))
+            self._put(
+                name, kind, shuffle, loader.num_workers, -1 if batch is None else batch, _length(loader)
+            )
         iteration = Iteration(name, epochs[0])
         epochs[0] += 1
         told = getattr(getattr(loader, "sampler", None), "epoch", -1)
@@ -136,7 +139,16 @@ class Loaders:
                 prints.append(data)
                 dtype = dtype_name[tensor.dtype]
                 self._put_field(
-                    now.loader, now.epoch, now.index, now.worker, step, at, field, dtype, data, is_constant(tensor)
+                    now.loader,
+                    now.epoch,
+                    now.index,
+                    now.worker,
+                    step,
+                    at,
+                    field,
+                    dtype,
+                    data,
+                    is_constant(tensor),
                 )
         data = combine(prints)
         self._put_batch(now.loader, now.epoch, now.index, now.worker, step, at, size, data)
@@ -184,7 +196,9 @@ def describe_sampler(loader: Any) -> tuple[str, bool]:
         found = custom
     shuffle = getattr(found, "shuffle", None)
     if not isinstance(shuffle, bool):
-        shuffle = isinstance(found, (sampler.RandomSampler, sampler.SubsetRandomSampler, sampler.WeightedRandomSampler))
+        shuffle = isinstance(
+            found, (sampler.RandomSampler, sampler.SubsetRandomSampler, sampler.WeightedRandomSampler)
+        )
     return type(found).__name__ if found is not None else "", shuffle
 
 

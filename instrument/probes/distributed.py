@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed
-
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.values import tensors_in
@@ -18,10 +17,24 @@ if TYPE_CHECKING:
 RELATIONS = ("collective",)
 #: Function -> position of its group.
 FUNCTIONS = {
-    "all_reduce": 2, "broadcast": 2, "reduce": 3, "all_gather": 2, "all_gather_into_tensor": 2, "gather": 3,
-    "scatter": 3, "reduce_scatter": 3, "reduce_scatter_tensor": 3, "all_to_all": 2, "all_to_all_single": 4,
-    "barrier": 0, "all_gather_object": 2, "broadcast_object_list": 2, "gather_object": 3, "scatter_object_list": 3,
-    "all_reduce_coalesced": 2, "all_gather_coalesced": 2,
+    "all_reduce": 2,
+    "broadcast": 2,
+    "reduce": 3,
+    "all_gather": 2,
+    "all_gather_into_tensor": 2,
+    "gather": 3,
+    "scatter": 3,
+    "reduce_scatter": 3,
+    "reduce_scatter_tensor": 3,
+    "all_to_all": 2,
+    "all_to_all_single": 4,
+    "barrier": 0,
+    "all_gather_object": 2,
+    "broadcast_object_list": 2,
+    "gather_object": 3,
+    "scatter_object_list": 3,
+    "all_reduce_coalesced": 2,
+    "all_gather_coalesced": 2,
 }
 
 
@@ -80,5 +93,7 @@ def install(shared: Shared) -> None:
         shared.watch("distributed", defined, name, api, enter, collectives.leave, family="collective")
         if hasattr(distributed, name):
             shared.patches.replace(distributed, name, getattr(defined, name))
-    shared.patches.around(defined, "init_process_group", guard(lambda args, kwargs: True), guard(collectives.joined))
+    shared.patches.around(
+        defined, "init_process_group", guard(lambda args, kwargs: True), guard(collectives.joined)
+    )
     shared.patches.replace(distributed, "init_process_group", defined.init_process_group)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.nn import functional
-
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.patching import argument
+from torch import nn
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,8 +47,15 @@ class Dropout:
             return
         inner = module or context.modules[-1]
         self._put(
-            context.forward, self._name(inner), api, self.clock.step, self.tick(), p, inner.training,
-            context.root.training, torch.is_grad_enabled(),
+            context.forward,
+            self._name(inner),
+            api,
+            self.clock.step,
+            self.tick(),
+            p,
+            inner.training,
+            context.root.training,
+            torch.is_grad_enabled(),
         )
 
     _name: Callable[[nn.Module], str]
@@ -72,7 +78,12 @@ class Dropout:
 
     def recurrent(self, module: nn.Module) -> None:
         """A recurrent network was called: it drops between its layers, inside of one kernel."""
-        if isinstance(module, nn.RNNBase) and module.training and module.dropout > 0 and module.num_layers > 1:
+        if (
+            isinstance(module, nn.RNNBase)
+            and module.training
+            and module.dropout > 0
+            and module.num_layers > 1
+        ):
             self.write(f"torch.nn.{type(module).__name__}.forward", float(module.dropout), module)
 
 
@@ -86,6 +97,7 @@ def install(shared: Shared) -> Dropout:
         context.busy.discard("dropout")
 
     for name in FUNCTIONS:
+
         def before(args: tuple[Any, ...], kwargs: dict[str, Any], name: str = name) -> object:
             return dropout.before(name, args, kwargs)
 

@@ -6,12 +6,11 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
 from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
+from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +36,19 @@ MAX_CALLS = 4
 class Run:
     """An outermost forward that is running."""
 
-    __slots__ = ("autocast", "buffers", "frame", "grad", "input", "loader", "model", "name", "record", "rng", "training")
+    __slots__ = (
+        "autocast",
+        "buffers",
+        "frame",
+        "grad",
+        "input",
+        "loader",
+        "model",
+        "name",
+        "record",
+        "rng",
+        "training",
+    )
 
     def __init__(self, frame: Frame, name: str, model: nn.Module, record: Model, training: bool) -> None:
         self.frame = frame
@@ -57,8 +68,14 @@ class Forward:
     """Patches `Module.__call__`; other probes of forward facts are called from here."""
 
     def __init__(
-        self, shared: Shared, structure: Structure, ties: Ties, states: States, generators: Generators,
-        batches: Batches, dropout: Dropout,
+        self,
+        shared: Shared,
+        structure: Structure,
+        ties: Ties,
+        states: States,
+        generators: Generators,
+        batches: Batches,
+        dropout: Dropout,
     ) -> None:
         self.shared = shared
         self.session, self.clock = shared.session, shared.clock
@@ -139,8 +156,20 @@ class Forward:
         on = sum(module.training for module in live)
         end = self.session.leave(frame, raised)
         self._put(
-            frame.call, run.name, type(context.root).__name__, frame.step, frame.begin, end, run.training, run.grad,
-            run.autocast, on, len(live) - on, record.frozen, run.loader, run.input,
+            frame.call,
+            run.name,
+            type(context.root).__name__,
+            frame.step,
+            frame.begin,
+            end,
+            run.training,
+            run.grad,
+            run.autocast,
+            on,
+            len(live) - on,
+            record.frozen,
+            run.loader,
+            run.input,
         )
 
     # ------------------------------------------------------------------ layers
@@ -155,8 +184,17 @@ class Forward:
         first = next(tensors_in((args, kwargs)), None)
         returned = next(tensors_in(result), None)
         self._put_layer(
-            context.forward, name, kind, self.clock.step, self.shared.tick(), module.training,
-            torch.is_grad_enabled(), autocast_dtype(dtype_name), _dtype(first), _dtype(weight_of(module)), _dtype(returned),
+            context.forward,
+            name,
+            kind,
+            self.clock.step,
+            self.shared.tick(),
+            module.training,
+            torch.is_grad_enabled(),
+            autocast_dtype(dtype_name),
+            _dtype(first),
+            _dtype(weight_of(module)),
+            _dtype(returned),
         )
 
 

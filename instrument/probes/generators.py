@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument.fingerprint import combine, fingerprint, fingerprint_bytes
 
 if TYPE_CHECKING:
@@ -63,6 +62,6 @@ def _numpy_words() -> bytes | None:
     """Return the memory of numpy's global MT19937; reading it by `get_state` costs 45 µs. None if it is another one."""
     numpy: Any = sys.modules.get("numpy.random.mtrand")
     generator = getattr(getattr(numpy, "_rand", None), "_bit_generator", None)
-    if type(generator).__name__ != "MT19937":
+    if generator is None or type(generator).__name__ != "MT19937":
         return None
     return ctypes.string_at(generator.ctypes.state_address, _NUMPY_BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument.probes.patching import Patches
 
 if TYPE_CHECKING:
@@ -14,7 +13,16 @@ if TYPE_CHECKING:
     from tcrules.instrument.session import Frame
 
 RELATIONS = ("init_call",)
-FILLS = ("normal_", "uniform_", "log_normal_", "cauchy_", "exponential_", "bernoulli_", "random_", "geometric_")
+FILLS = (
+    "normal_",
+    "uniform_",
+    "log_normal_",
+    "cauchy_",
+    "exponential_",
+    "bernoulli_",
+    "random_",
+    "geometric_",
+)
 #: Initialisations that are written per parameter.
 MAX_CALLS = 64
 
@@ -47,7 +55,9 @@ class Initialisations:
         if self._known != len(params):
             self._known = len(params)
             live = [(found, param) for param in params if (found := param.tensor()) is not None]
-            self._by_pointer = {found.data_ptr(): param for found, param in live if found.device.type != "meta"}
+            self._by_pointer = {
+                found.data_ptr(): param for found, param in live if found.device.type != "meta"
+            }
         param = self._by_pointer.get(tensor.data_ptr()) if tensor.device.type != "meta" else None
         found = None if param is None else param.tensor()
         same = found is not None and found.data_ptr() == tensor.data_ptr() and found.numel() == tensor.numel()
@@ -67,8 +77,15 @@ def install(shared: Shared) -> None:
     common, shared.patches = shared.patches, own
     try:
         for name in FILLS:
-            shared.watch("initialisation", torch.Tensor, name, f"torch.Tensor.{name}", found.enter, found.leave,
-                         family="fill")
+            shared.watch(
+                "initialisation",
+                torch.Tensor,
+                name,
+                f"torch.Tensor.{name}",
+                found.enter,
+                found.leave,
+                family="fill",
+            )
     finally:
         shared.patches = common
     common.on_undo(own.undo)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
-
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.values import local
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
@@ -18,9 +17,22 @@ if TYPE_CHECKING:
 RELATIONS = ("loss_call",)
 #: Functions of input and target.
 FUNCTIONS = (
-    "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy",
-    "binary_cross_entropy_with_logits", "kl_div", "ctc_loss", "poisson_nll_loss", "gaussian_nll_loss",
-    "soft_margin_loss", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss",
+    "cross_entropy",
+    "nll_loss",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "kl_div",
+    "ctc_loss",
+    "poisson_nll_loss",
+    "gaussian_nll_loss",
+    "soft_margin_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "hinge_embedding_loss",
 )
 #: Values are looked at in so many rows, evenly spaced.
@@ -62,8 +74,18 @@ class Losses:
         grad = torch.is_grad_enabled()
         is_tensor = isinstance(target, torch.Tensor)
         self._put(
-            frame.call, frame.api, frame.step, frame.begin, grad, _shape(given), _shape(target) if is_tensor else "",
-            dtype_name[given.dtype], dtype_name[target.dtype] if is_tensor else "", low, high, normalised,
+            frame.call,
+            frame.api,
+            frame.step,
+            frame.begin,
+            grad,
+            _shape(given),
+            _shape(target) if is_tensor else "",
+            dtype_name[given.dtype],
+            dtype_name[target.dtype] if is_tensor else "",
+            low,
+            high,
+            normalised,
         )
 
 
@@ -72,7 +94,9 @@ def describe(given: torch.Tensor) -> tuple[float, float, bool]:
     rows = given.reshape(-1, given.shape[1], *given.shape[2:]) if given.dim() > 1 else given.reshape(1, -1)
     rows = rows[:: max(1, rows.shape[0] // MAX_ROWS)]
     if rows.numel() > MAX_VALUES and rows.dim() > 2:
-        rows = rows.flatten(2)[:, :, :: max(1, rows[0, 0].numel() * rows.shape[0] * rows.shape[1] // MAX_VALUES)]
+        rows = rows.flatten(2)[
+            :, :, :: max(1, rows[0, 0].numel() * rows.shape[0] * rows.shape[1] // MAX_VALUES)
+        ]
     rows = rows.float()
     low, high = (float(value) for value in torch.aminmax(rows))
     sums = rows.sum(1)

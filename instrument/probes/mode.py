@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
+from torch import nn
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
@@ -20,7 +19,9 @@ def install(shared: Shared) -> None:
     """Patch `Module.train` and `Module.eval`; `eval` calls `train`, which calls itself for the children: once."""
     put = shared.session.put("mode_change")
 
-    def enter(args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None = None) -> tuple[str, Any] | None:
+    def enter(
+        args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None = None
+    ) -> tuple[str, Any] | None:
         module = args[0]
         if not is_model(module) or shared.book.top(module) is not unwrap(module):
             return None  # parts of a model are switched with it, or on their own to freeze them

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
-
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.names import unwrap, walk
 from tcrules.instrument.probes.values import is_real
+from torch import nn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +33,12 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (nn.MultiheadAttention, "attention"),
 )
 _SUFFIXES = (
-    ("BatchNorm", "batch_norm"), ("LayerNorm", "layer_norm"), ("RMSNorm", "layer_norm"), ("Linear", "linear"),
-    ("Embedding", "embedding"), ("Attention", "attention"),
+    ("BatchNorm", "batch_norm"),
+    ("LayerNorm", "layer_norm"),
+    ("RMSNorm", "layer_norm"),
+    ("Linear", "linear"),
+    ("Embedding", "embedding"),
+    ("Attention", "attention"),
 )
 
 
@@ -44,6 +47,8 @@ class Owner:
     """The optimizer that owns a parameter: its name and how many steps it has taken."""
 
     name: str
+    #: It is one of torch's own, whose writes move the version of a tensor. Those of others may go through `.data`.
+    exact: bool = False
     nth: int = 0
 
 
@@ -168,7 +173,11 @@ class Book:
         """Return the module that this one is registered with."""
         reference = self.parents.get(module)
         parent = reference() if reference is not None else None
-        return parent if parent is not None and any(child is module for child in parent._modules.values()) else None
+        return (
+            parent
+            if parent is not None and any(child is module for child in parent._modules.values())
+            else None
+        )
 
     def top(self, module: nn.Module) -> nn.Module:
         """Return the outermost module that contains this one; wrappers do not count."""
@@ -199,9 +208,9 @@ def is_switched(module: nn.Module) -> bool:
     if not isinstance(module, _SWITCHED):
         return False
     if isinstance(module, nn.modules.batchnorm._NormBase):
-        return module.track_running_stats or isinstance(module, nn.modules.batchnorm._BatchNorm)
+        return bool(module.track_running_stats) or isinstance(module, nn.modules.batchnorm._BatchNorm)
     if isinstance(module, nn.RNNBase):
-        return module.dropout > 0 and module.num_layers > 1
+        return bool(module.dropout > 0 and module.num_layers > 1)
     rate = module.dropout if isinstance(module, nn.MultiheadAttention) else module.p
     return bool(rate > 0)
 
@@ -209,7 +218,9 @@ def is_switched(module: nn.Module) -> bool:
 def is_layer(module: nn.Module) -> bool:
     """Return whether a module is a leaf: no children but parametrizations, or a layer of torch itself."""
     children = [name for name in module._modules if name != "parametrizations"]
-    return not children or kind_of(module) in ("attention", "rnn") and type(module).__module__.startswith("torch.nn")
+    return not children or (
+        kind_of(module) in ("attention", "rnn") and type(module).__module__.startswith("torch.nn")
+    )
 
 
 def is_model(module: nn.Module) -> bool:
@@ -225,5 +236,16 @@ def is_model(module: nn.Module) -> bool:
 
 
 __all__ = [
-    "PARALLEL", "Book", "Model", "Owner", "Param", "Tie", "is_layer", "is_model", "is_switched", "kind_of", "unwrap", "walk",
+    "PARALLEL",
+    "Book",
+    "Model",
+    "Owner",
+    "Param",
+    "Tie",
+    "is_layer",
+    "is_model",
+    "is_switched",
+    "kind_of",
+    "unwrap",
+    "walk",
 ]

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.optim import Optimizer
-
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import Owner
 from tcrules.instrument.probes.patching import argument, around
 from tcrules.instrument.probes.updates import number_of
 from tcrules.instrument.probes.values import is_real
+from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.models import Param
@@ -75,7 +74,9 @@ class Optimizers:
         known = self.records.get(optimizer)
         if known is None:
             name = self.names.optimizer(optimizer)
-            known = Record(Owner(name), type(optimizer).__name__, self.shared.tick())
+            kind = type(optimizer)
+            owner = Owner(name, kind.__module__.startswith("torch.optim."))
+            known = Record(owner, kind.__name__, self.shared.tick())
             self.records.put(optimizer, known)
         return known
 
@@ -107,7 +108,8 @@ class Optimizers:
     def _is_inner(self, optimizer: object) -> bool:
         return any(
             value is optimizer
-            for other, _ in self.records.live() if other is not optimizer
+            for other, _ in self.records.live()
+            if other is not optimizer
             for value in vars(other).values()
         )
 
@@ -196,20 +198,20 @@ class Optimizers:
         A wrapper of the class sees what torch's own hooks do not: exceptions, and any step after `torch.compile`
         unwrapped the hooks (dynamo's TorchPatcher replaces `step` by its `__wrapped__`, which ours therefore lacks).
         """
-        if getattr(cls.step, _MARK, False):
+        if getattr(cls.step, _MARK, None) is self:
             return
         guard = self.shared.guard("optimizer")
         leave = guard(self.leave)
 
         def after(step: Step, result: Any, raised: bool) -> None:
             if step in context.steps:
-                del context.steps[context.steps.index(step):]
+                del context.steps[context.steps.index(step) :]
             leave(step, result, raised)
 
         wrapper: Any = around(cls.step, guard(self.enter), after)
         functools.update_wrapper(wrapper, cls.step)
         del wrapper.__wrapped__
-        setattr(wrapper, _MARK, True)
+        setattr(wrapper, _MARK, self)
         wrapper.hooked = True  # torch's constructor would wrap it again
         self.shared.patches.replace(cls, "step", wrapper)
 

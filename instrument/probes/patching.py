@@ -99,7 +99,9 @@ def keep_scriptable(wrapper: Function, original: Function) -> None:
         wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
 
 
-def argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any = None) -> Any:
+def argument(
+    args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any = None
+) -> Any:
     """Return an argument that may have been passed by position or by name."""
     if len(args) > position:
         return args[position]

@@ -5,8 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.probes import (
-    Probe, backward, checkpoint, clearing, clipping, compiling, copies, data, distributed, dropout, forward, generators,
-    initialisation, loss, mode, optimizer, scaler, scheduler, seeding, states, structure, ties, updates, workers,
+    Probe,
+    backward,
+    checkpoint,
+    clearing,
+    clipping,
+    compiling,
+    copies,
+    data,
+    distributed,
+    dropout,
+    forward,
+    generators,
+    initialisation,
+    loss,
+    mode,
+    optimizer,
+    scaler,
+    scheduler,
+    seeding,
+    states,
+    structure,
+    ties,
+    updates,
+    workers,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +60,11 @@ PROBES: tuple[Probe, ...] = (
     Probe("optimizer", optimizer.RELATIONS, _optimizer),
     Probe("workers", workers.RELATIONS, lambda shared, _: workers.install(shared)),
     Probe("batches", (), lambda _shared, _: data.Batches()),
-    Probe("data", data.RELATIONS, lambda shared, made: data.install(shared, made["batches"], made.get("workers"))),
+    Probe(
+        "data",
+        data.RELATIONS,
+        lambda shared, made: data.install(shared, made["batches"], made.get("workers")),
+    ),
     Probe("dropout", dropout.RELATIONS, lambda shared, _: dropout.install(shared)),
     Probe("forward", forward.RELATIONS, _forward),
     Probe("copies", copies.RELATIONS, _copies),

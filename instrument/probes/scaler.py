@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.amp import grad_scaler
-
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.optimizer import API as STEP_API
+from tcrules.instrument.probes.patching import argument
+from torch.amp import grad_scaler
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.optimizer import Optimizers
@@ -106,7 +105,9 @@ class Scalers:
         record = self.optimizers.record(optimizer)
         if not scaling.stepped:
             self._skip(optimizer, record)
-        self._put_step(frame.call, frame.object, record.owner.name, frame.step, frame.begin, not scaling.stepped)
+        self._put_step(
+            frame.call, frame.object, record.owner.name, frame.step, frame.begin, not scaling.stepped
+        )
 
     def _skip(self, optimizer: Any, record: Any) -> None:
         self.optimizers.describe(optimizer, record)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from torch.optim import lr_scheduler
-
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.patching import around
 from tcrules.instrument.probes.updates import number_of
+from torch.optim import lr_scheduler
 
 if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
@@ -44,7 +42,9 @@ class Schedulers:
         """Return the record of a scheduler, a new one when it is met."""
         known = self.records.get(scheduler)
         if known is None:
-            known = Record(self.shared.names.scheduler(scheduler), type(scheduler).__name__, self.shared.tick())
+            known = Record(
+                self.shared.names.scheduler(scheduler), type(scheduler).__name__, self.shared.tick()
+            )
             self.records.put(scheduler, known)
         return known
 
@@ -90,9 +90,9 @@ class Schedulers:
 
     def wrap(self, cls: Any) -> None:
         """Wrap `step` of a class that defines its own."""
-        if "step" in vars(cls) and not getattr(cls.step, _MARK, False):
+        if "step" in vars(cls) and getattr(cls.step, _MARK, None) is not self:
             self.shared.watch("scheduler", cls, "step", API, self.enter, self.leave, family="scheduler")
-            setattr(cls.step, _MARK, True)
+            setattr(cls.step, _MARK, self)
 
 
 def _rate(scheduler: Any) -> float:
@@ -120,7 +120,12 @@ def install(shared: Shared) -> None:
 
     base = lr_scheduler.LRScheduler
     shared.patches.around(base, "_initial_step", guard(started), stopped)
-    for cls in {base, lr_scheduler.ReduceLROnPlateau, lr_scheduler.SequentialLR, lr_scheduler.ChainedScheduler}:
+    for cls in {
+        base,
+        lr_scheduler.ReduceLROnPlateau,
+        lr_scheduler.SequentialLR,
+        lr_scheduler.ChainedScheduler,
+    }:
         if "__init__" in vars(cls):
             shared.patches.around(cls, "__init__", guard(lambda args, kwargs: args[0]), guard(made))
     pending: list[Any] = [base, lr_scheduler.ReduceLROnPlateau]

@@ -7,10 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument.probes.patching import argument
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
 
@@ -21,12 +22,12 @@ _INTERNAL = ("torch.utils.data", "torch.random", "torch.testing")
 
 def _is_internal() -> bool:
     """Return whether the seeding function was called by torch itself."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
-        module = frame.f_globals.get("__name__", "")
+        module = str(frame.f_globals.get("__name__", ""))
         if not module.startswith("tcrules.instrument"):
             return module.startswith(_INTERNAL)
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 

@@ -6,12 +6,11 @@ import sys
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
-from torch._C._dynamo.eval_frame import set_eval_frame
-from torch.utils import _python_dispatch
-
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import Book
 from tcrules.instrument.probes.patching import Patches
+from torch._C._dynamo.eval_frame import set_eval_frame
+from torch.utils import _python_dispatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +73,13 @@ class Shared:
         def wrap(callback: Callable[..., Any]) -> Callable[..., Any]:
             def hidden(*args: Any) -> Any:
                 # as `Session.guard`, in one frame; and our operations must not be part of a graph of torch.jit.trace
-                if local.inside or session.paused or session.closed or session.is_disabled(probe) or _tracing():
+                if (
+                    local.inside
+                    or session.paused
+                    or session.closed
+                    or session.is_disabled(probe)
+                    or _tracing()
+                ):
                     return None
                 local.inside = True
                 before = set_eval_frame(None) if _DYNAMO in modules else None
@@ -105,9 +110,8 @@ class Shared:
 
     def distributed(self) -> bool:
         """Return whether more than one process trains."""
-        return torch.distributed.is_available() and torch.distributed.is_initialized() and (
-            torch.distributed.get_world_size() > 1
-        )
+        group = torch.distributed
+        return bool(group.is_available() and group.is_initialized() and group.get_world_size() > 1)
 
     def watch(
         self,

@@ -9,7 +9,6 @@ from tcrules.instrument.probes.values import is_again, is_due, is_finite, param_
 
 if TYPE_CHECKING:
     import torch
-
     from tcrules.instrument.probes.forward import Run
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
@@ -26,14 +25,18 @@ class States:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.session, self.clock = shared.session, shared.clock
-        self._put_param, self._put_buffer = shared.session.put("param_state"), shared.session.put("buffer_state")
+        self._put_param, self._put_buffer = (
+            shared.session.put("param_state"),
+            shared.session.put("buffer_state"),
+        )
 
     def params(self, record: Model, step: int = -1) -> None:
         """Write the values of the parameters of a model, large ones in turn; O(bytes that changed)."""
         step = self.clock.step if step < 0 else step
         live = record.live()
         looked = [
-            (tensor, param, is_again(index, step))
+            # code other than torch's optimizers often writes through `.data`, which no version tells
+            (tensor, param, param.owner is None or not param.owner.exact or is_again(index, step))
             for index, (tensor, param) in enumerate(live)
             # one step back: what the optimizer has just fingerprinted is known
             if is_due(param.size, index, step - 1, record.turns)

@@ -7,19 +7,21 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.modules import module as torch_module
-
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.models import (
-    PARALLEL, Model, is_layer, is_switched, kind_of, unwrap, walk,
+    Model,
+    is_layer,
+    is_switched,
+    kind_of,
+    walk,
 )
 from tcrules.instrument.probes.values import turns
+from torch.nn.modules import module as torch_module
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
+    from torch import nn
 
 RELATIONS = ("module", "parameter", "trainability", "buffer", "replicated", "wrapper")
 _TENSOR_PARALLEL = ("tensor_model_parallel", "model_parallel")
@@ -65,11 +67,16 @@ class Structure:
             self.book.stamp += 1
 
     # ------------------------------------------------------------------ description
-    def model(self, module: nn.Module) -> Model:
-        """Return the record of a model (not of its wrapper), described as it is now; 0.2 µs when nothing changed."""
+    def model(self, module: nn.Module, is_root: bool = False) -> Model:
+        """Return the record of a model (not of its wrapper), described as it is now; 0.2 µs when nothing changed.
+
+        Args:
+            is_root: it is a model of its own, though an object around it (`AveragedModel`) contains it.
+        """
         record = self.book.models.get(module)
         if record is None:
             record = Model(self.names.model(module), type(module).__name__)
+            record.root = record.name if is_root else ""
             self.book.models.put(module, record)
         if record.stamp != self.book.stamp:
             self.refresh(module, record)
@@ -89,7 +96,9 @@ class Structure:
                 if child is not None and self.book.parents.get(child) is None:
                     self.book.parents.put(child, weakref.ref(sub))
         record.switches = [weakref.ref(sub) for _, sub in tree if is_switched(sub)]
-        record.layers = {id(sub): (self.names.module(sub), type(sub).__name__) for _, sub in tree if is_layer(sub)}
+        record.layers = {
+            id(sub): (self.names.module(sub), type(sub).__name__) for _, sub in tree if is_layer(sub)
+        }
         self._modules(record, tree)
         self._buffers(record, tree)
         if self._params(record, tree, top):
@@ -139,11 +148,21 @@ class Structure:
             self._tensor_parallel(record)
         return len(ready) == len(slots)
 
-    def _describe(self, record: Model, owner: nn.Module, tensor: torch.Tensor, param: Param, owners: int) -> None:
+    def _describe(
+        self, record: Model, owner: nn.Module, tensor: torch.Tensor, param: Param, owners: int
+    ) -> None:
         self.book.described.add(param.name)
         self._put_param(
-            param.name, record.root, self.names.module(owner), type(owner).__name__, dtype_name[tensor.dtype],
-            tensor.numel(), tensor.requires_grad, param.created, owners, is_split(tensor),
+            param.name,
+            record.root,
+            self.names.module(owner),
+            type(owner).__name__,
+            dtype_name[tensor.dtype],
+            tensor.numel(),
+            tensor.requires_grad,
+            param.created,
+            owners,
+            is_split(tensor),
             param.trained or self.book.loaded,
         )
         self._put_trainability(param.name, self.shared.clock.step, self.shared.tick(), tensor.requires_grad)
@@ -219,9 +238,11 @@ def is_split(tensor: torch.Tensor) -> bool:
     placements = getattr(tensor, "placements", None)
     if placements is None:
         return False
-    names = getattr(tensor.device_mesh, "mesh_dim_names", None) or ()  # type: ignore[attr-defined]
+    names = getattr(tensor.device_mesh, "mesh_dim_names", None) or ()
     pairs = zip(names, placements, strict=False)
-    return any(("tp" in name or "tensor" in name) and "Shard" in type(place).__name__ for name, place in pairs)
+    return any(
+        ("tp" in name or "tensor" in name) and "Shard" in type(place).__name__ for name, place in pairs
+    )
 
 
 def install(shared: Shared) -> Structure:
@@ -236,6 +257,3 @@ def install(shared: Shared) -> Structure:
     for register, callback in hooks:
         shared.patches.on_undo(register(guard(callback)).remove)
     return structure
-
-
-__all__ = ["PARALLEL", "RELATIONS", "Structure", "install", "unwrap"]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.probes.models import Tie, unwrap, walk
 from torch.nn.modules import module as torch_module
 
-from tcrules.instrument.probes.models import Tie, unwrap, walk
-
 if TYPE_CHECKING:
-    from torch import nn
-
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
+    from torch import nn
 
 RELATIONS = ("tie", "tie_state")
 MAX_PENDING = 1000
@@ -48,15 +46,23 @@ class Ties:
         if param is None or param.place is None:
             return
         holder, first = param.place[0](), param.place[1]
-        if holder is None or holder._parameters.get(first) is not tensor or (holder is module and first == name):
+        if (
+            holder is None
+            or holder._parameters.get(first) is not tensor
+            or (holder is module and first == name)
+        ):
             return
         top = self.book.top(module)
         if self.book.top(holder) is not top or len(self._pending) >= MAX_PENDING:
             return  # not in one model yet: found by `adopted` once they are
         paths = {id(sub): path for path, sub in walk(top)}
         if id(holder) in paths and id(module) in paths:
-            tie = _Pending(weakref.ref(top), _join(paths[id(holder)], first), _join(paths[id(module)], name),
-                           self.shared.tick())
+            tie = _Pending(
+                weakref.ref(top),
+                _join(paths[id(holder)], first),
+                _join(paths[id(module)], name),
+                self.shared.tick(),
+            )
             self._pending.append(tie)
 
     def adopted(self, model: nn.Module, record: Model) -> None:

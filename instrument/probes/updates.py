@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-
 from tcrules.instrument.probes import values
 from tcrules.instrument.probes.states import WHY_DEVICE
 from tcrules.instrument.probes.values import class_of, is_again, is_due, local, norms, param_prints, print_of
@@ -41,7 +40,9 @@ class Updates:
         owned, number, groups = _owned(step), step.frame.step, step.record.turns
         step.classes = [] if step.closure else self._gradients(step, owned)
         step.seen = [
-            (index, *place) for index, place in enumerate(owned) if is_due(place[1].size, index, number, groups)
+            (index, *place)
+            for index, place in enumerate(owned)
+            if is_due(place[1].size, index, number, groups)
         ]
         if len(step.seen) < len(owned):
             self.session.gap("update", "large parameters take turns")
@@ -75,10 +76,10 @@ class Updates:
         name, nth = record.owner.name, record.owner.nth
         if step.closure:
             step.classes = self._gradients(step, _owned(step))
-        fused = any(group.get("fused") for group in step.optimizer.param_groups)
+        # fused kernels write without moving the version
+        unseen = not record.owner.exact or any(group.get("fused") for group in step.optimizer.param_groups)
         afters = param_prints(
-            # fused kernels write without moving the version
-            ((tensor, param, fused or is_again(index, number)) for index, tensor, param, _ in step.seen),
+            ((tensor, param, unseen or is_again(index, number)) for index, tensor, param, _ in step.seen),
             # finite gradients make finite values, unless an update overflows: that is seen a few steps later
             check=number < FIRST_STEPS or number % EVERY == 0 or not _HARMLESS.issuperset(step.classes),
         )
@@ -89,7 +90,18 @@ class Updates:
                 continue
             if before != after:
                 param.trained = True
-            put(call, name, param.name, nth, number, kind, number_of(group.get("lr")), before, after, param.finite)
+            put(
+                call,
+                name,
+                param.name,
+                nth,
+                number,
+                kind,
+                number_of(group.get("lr")),
+                before,
+                after,
+                param.finite,
+            )
         filled, counter = _state(step)
         self._put_state(call, name, nth, number, filled, counter)
 

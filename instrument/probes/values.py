@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
-
 from tcrules.instrument.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ LARGE, CHUNKS, CHUNK = 4 << 20, 64, 16 << 10
 ROTATION = 8
 #: Elements up to which numpy computes a norm; above, its BLAS would start threads.
 SMALL_NORM = 10_000
-_NUMPY = {torch.float32: numpy.dtype("f4"), torch.float64: numpy.dtype("f8")}
+_NUMPY: dict[torch.dtype, Any] = {torch.float32: numpy.dtype("f4"), torch.float64: numpy.dtype("f8")}
 _PLAIN = frozenset({torch.Tensor, torch.nn.Parameter})
 _UNREAL = frozenset({"FakeTensor", "FunctionalTensor", "UninitializedParameter", "UninitializedBuffer"})
 _NARROW = frozenset({torch.float16, torch.bfloat16})
@@ -102,7 +101,8 @@ def param_prints(params: Iterable[tuple[torch.Tensor, Param, bool]], check: bool
             are the same.
         check: bring `finite` of what changed up to date; parameters that were not finite always are.
     """
-    prints, changed = [], []
+    prints: list[int | None] = []
+    changed: list[tuple[torch.Tensor, Param]] = []
     for tensor, param, again in params:
         plain = local(tensor)
         if plain is None:
@@ -145,7 +145,7 @@ def _small_norm(tensor: torch.Tensor) -> float | None:
     count = tensor.numel()
     if kind is None or not 0 < count <= SMALL_NORM or not tensor.is_contiguous() or tensor.is_neg():
         return None
-    memory = (ctypes.c_char * (count * tensor.element_size())).from_address(tensor.data_ptr())
+    memory: Any = (ctypes.c_char * (count * tensor.element_size())).from_address(tensor.data_ptr())
     array = numpy.frombuffer(memory, kind)
     return math.sqrt(array.dot(array))
 

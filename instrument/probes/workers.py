@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from torch.utils.data import _utils
-
 from tcrules.instrument import session as sessions
 from tcrules.instrument.probes.generators import states
+from torch.utils.data import _utils
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +57,7 @@ def observe(session: Session, loader: str, epoch: int) -> None:
             put(loader, epoch, worker, source, data, after.get(source, data) != data)
 
     for cls in (_utils.fetch._MapDatasetFetcher, _utils.fetch._IterableDatasetFetcher):
-        cls.fetch = _first(cls.fetch, cls, write)  # type: ignore[method-assign]
+        cls.fetch = _first(cls.fetch, cls, write)
 
 
 def _first(fetch: Callable[..., Any], cls: Any, write: Callable[..., None]) -> Callable[..., Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
 from typing import Any
 
+import pytest
+import torch
 from torch import nn
 from torch.nn import functional
 
@@ -27,18 +27,25 @@ def test_calls_of_a_step_in_their_order(record: Any):
     facts = record(train)
     apis = facts.sql("SELECT api FROM call WHERE step = 1 ORDER BY begin")
     assert [api for (api,) in apis] == [
-        "torch.optim.Optimizer.zero_grad", "torch.nn.Module.forward", "torch.nn.functional.cross_entropy",
-        "torch.Tensor.backward", "torch.optim.Optimizer.step",
+        "torch.optim.Optimizer.zero_grad",
+        "torch.nn.Module.forward",
+        "torch.nn.functional.cross_entropy",
+        "torch.Tensor.backward",
+        "torch.optim.Optimizer.step",
     ]
     assert facts("step", "step") == [0, 1, 2]
-    assert set(facts.sql("SELECT function FROM location l JOIN call USING (call) WHERE step = 1")) == {("train",)}
+    assert set(facts.sql("SELECT function FROM location l JOIN call USING (call) WHERE step = 1")) == {
+        ("train",)
+    }
 
 
 def test_structure(record: Any):
     facts = record(train)
     assert facts("module", "module", "class", "kind") == [
-        ("Sequential", "Sequential", "other"), ("Sequential.0", "Linear", "linear"),
-        ("Sequential.1", "BatchNorm1d", "batch_norm"), ("Sequential.2", "Dropout", "dropout"),
+        ("Sequential", "Sequential", "other"),
+        ("Sequential.0", "Linear", "linear"),
+        ("Sequential.1", "BatchNorm1d", "batch_norm"),
+        ("Sequential.2", "Dropout", "dropout"),
         ("Sequential.3", "Linear", "linear"),
     ]
     assert facts("parameter", "param", "root", "size", "trainable", "owners", "split", "trained_before") == [
@@ -53,19 +60,32 @@ def test_structure(record: Any):
 
 def test_forward_and_layers(record: Any):
     facts = record(train)
-    columns = ("module", "class", "step", "training", "grad", "autocast", "mode_on", "mode_off", "frozen", "loader")
+    columns = (
+        "module",
+        "class",
+        "step",
+        "training",
+        "grad",
+        "autocast",
+        "mode_on",
+        "mode_off",
+        "frozen",
+        "loader",
+    )
     assert facts("forward", *columns) == [
         ("Sequential", "Sequential", step, True, True, "", 2, 0, 0, "") for step in range(3)
     ]
     assert len(set(facts("forward", "input"))) == 3
     calls = facts("module_call", "module", "input_dtype", "weight_dtype", "output_dtype", where="step = 0")
     assert calls == [
-        ("Sequential.0", *["float32"] * 3), ("Sequential.1", *["float32"] * 3),
-        ("Sequential.2", "float32", "", "float32"), ("Sequential.3", *["float32"] * 3),
+        ("Sequential.0", *["float32"] * 3),
+        ("Sequential.1", *["float32"] * 3),
+        ("Sequential.2", "float32", "", "float32"),
+        ("Sequential.3", *["float32"] * 3),
     ]
-    assert facts("dropout_call", "module", "api", "p", "module_training", "root_training", where="step = 0") == [
-        ("Sequential.2", "torch.nn.functional.dropout", 0.5, True, True)
-    ]
+    assert facts(
+        "dropout_call", "module", "api", "p", "module_training", "root_training", where="step = 0"
+    ) == [("Sequential.2", "torch.nn.functional.dropout", 0.5, True, True)]
     rng = facts.sql("SELECT before, after FROM rng WHERE source = 'torch' ORDER BY step")
     assert all(before != after for before, after in rng)
     # between two forwards the loop draws inputs and labels
@@ -97,7 +117,9 @@ def test_optimizer(record: Any):
     facts = record(lambda: train(momentum=0.9, weight_decay=0.01))
     assert facts("optimizer", "optimizer", "class") == [("SGD#0", "SGD")]
     assert facts("member", "param", "group") == [(name, 0) for name in NAMES]
-    assert facts("optimizer_step", "nth", "step", "skipped", "closure") == [(n, n, False, False) for n in range(3)]
+    assert facts("optimizer_step", "nth", "step", "skipped", "closure") == [
+        (n, n, False, False) for n in range(3)
+    ]
     assert facts("param_group", "nth", "group", "lr", "weight_decay") == [(n, 0, 0.1, 0.01) for n in range(3)]
     assert facts("optimizer_state", "nth", "filled", "counter") == [(n, 6, -1) for n in range(3)]
 
@@ -105,7 +127,9 @@ def test_optimizer(record: Any):
 def test_gradients_that_are_never_cleared(record: Any):
     facts = record(lambda: train(zero_grad=False))
     assert facts.sql("SELECT DISTINCT nth, onto FROM accumulate ORDER BY nth") == [
-        (0, "none"), (1, "nonzero"), (2, "nonzero"),
+        (0, "none"),
+        (1, "nonzero"),
+        (2, "nonzero"),
     ]
 
 
@@ -156,10 +180,13 @@ def test_frozen_and_thawed(record: Any):
     facts = record(loop)
     assert facts("forward", "frozen") == [2, 2, 0]
     assert facts("trainability", "param", "step", "trainable", where="step > 0") == [
-        ("0.weight", 2, True), ("0.bias", 2, True)
+        ("0.weight", 2, True),
+        ("0.bias", 2, True),
     ]
     assert facts("gradient", "step", "class", "trainable", where="param = '0.weight'") == [
-        (0, "none", False), (1, "none", False), (2, "nonzero", True)
+        (0, "none", False),
+        (1, "none", False),
+        (2, "nonzero", True),
     ]
 
 
@@ -180,7 +207,10 @@ def test_evaluation_between_steps(record: Any):
     facts = record(loop)
     assert facts("mode_change", "module", "training") == [("Sequential", True), ("Sequential", False)] * 2
     assert facts("forward", "step", "training", "grad", "mode_on", "mode_off") == [
-        (0, True, True, 1, 0), (0, False, False, 0, 1), (1, True, True, 1, 0), (1, False, False, 0, 1),
+        (0, True, True, 1, 0),
+        (0, False, False, 0, 1),
+        (1, True, True, 1, 0),
+        (1, False, False, 0, 1),
     ]
     moved = facts.sql(
         "SELECT f.training, count(*) FROM buffer_state b JOIN forward f ON b.forward = f.call "
@@ -200,6 +230,7 @@ def test_initialisation(record: Any):
 
     facts = record(loop)
     assert facts("init_call", "param", "api", "arguments", where="param = 'weight'")[1:] == [
-        ("weight", "torch.Tensor.normal_", "0.0, 0.5"), ("weight", "torch.Tensor.uniform_", "-1, 1"),
+        ("weight", "torch.Tensor.normal_", "0.0, 0.5"),
+        ("weight", "torch.Tensor.uniform_", "-1, 1"),
     ]
     assert "normal_" not in vars(torch.Tensor)

