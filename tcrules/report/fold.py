@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
-from tcrules.engine.ir import Any_, Atom, Const, Invariant, Predicate, Value, Var
+from tcrules.engine.ir import Atom, Const, Invariant, Predicate, Term, Value, Var
 from tcrules.instrument.schema import BY_NAME, UNLEARNABLE
 from tcrules.report.model import Location, Violation
 
@@ -159,11 +159,16 @@ def _calls(invariant: Invariant, binding: Binding, facts: FactSource) -> Iterato
         if place is None or isinstance(atom.arguments[place], Var):
             continue
         bound = {
-            i: _value(term, binding) for i, term in enumerate(atom.arguments) if not isinstance(term, Any_)
+            i: _value(term, binding) for i, term in enumerate(atom.arguments) if _is_bound(term, binding)
         }
         for fact in facts.lookup(atom.predicate, bound):
             yield fact.values[place]
             break
+
+
+def _is_bound(term: Term, binding: Binding) -> TypeGuard[Var | Const]:
+    """Whether the value of a term is known; variables that analysis made for expressions are in no binding."""
+    return isinstance(term, Const) or (isinstance(term, Var) and term.name in binding)
 
 
 def _value(term: Var | Const, binding: Binding) -> Value:

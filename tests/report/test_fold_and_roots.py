@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from io import StringIO
 
+import pytest
 from rich.console import Console
 from tcrules.engine.facts import Stored
 from tcrules.engine.ir import Any_, Atom, Column, Invariant, Predicate, Type, Var, Window
@@ -84,9 +85,10 @@ def test_location_is_the_line_of_the_call_in_the_evidence():
     assert found.location == Location("train.py", 12)
 
 
-def test_location_by_a_fact_whose_call_the_rule_does_not_name():
+@pytest.mark.parametrize("step", [STEP, var("#1", "step")], ids=["named", "made for an expression"])
+def test_location_by_a_fact_whose_call_the_rule_does_not_name(step: Var):
     accumulate = predicate("accumulate")
-    terms = {"rank": RANK, "param": PARAM, "step": STEP}
+    terms = {"rank": RANK, "param": PARAM, "step": step}
     atom = Atom(accumulate, tuple(terms.get(c.name, Any_()) for c in accumulate.columns))
     row = {"rank": 0, "call": 9, "param": "w", "step": 1, "onto": "none"}
     facts = Facts(
