@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,14 @@ __all__ = ["DuckDBStore", "Settings", "StoreFault"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Limits of the store. `memory` as DuckDB writes it, e.g. "2GB" (empty: its default, most of the machine)."""
+    """Limits of the store. Sizes as DuckDB writes them, e.g. "2GB" (empty `memory`: most of the machine).
+
+    What does not fit into `memory` goes to the system's folder for temporary files, up to `spill`.
+    """
 
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
     memory: str = ""
+    spill: str = "16GB"
     max_rounds: int = 100_000
 
 
@@ -92,7 +97,13 @@ class DuckDBStore:
         import duckdb
 
         chosen = settings or Settings()
-        options: dict[str, Any] = {"threads": chosen.threads, "autoinstall_known_extensions": False}
+        options: dict[str, Any] = {
+            "threads": chosen.threads,
+            "autoinstall_known_extensions": False,
+            # else DuckDB spills without bound into the folder that the user stands in
+            "temp_directory": os.path.join(tempfile.gettempdir(), f"tcrules-{os.getpid()}"),
+            "max_temp_directory_size": chosen.spill,
+        }
         if chosen.memory:
             options["memory_limit"] = chosen.memory
         connection = duckdb.connect(":memory:", config=options)
