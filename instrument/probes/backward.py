@@ -37,7 +37,7 @@ class Backward:
             start = start[0] if start else None
         if isinstance(start, torch.Tensor) and not is_real(start):
             return None
-        return "", (self._loss(start), self._before())
+        return "", (self._loss(start), self._before() if self.shared.governor.detail else [])
 
     def _loss(self, start: Any) -> float:
         """Return the value that a backward starts from; the sum if it is no scalar."""

@@ -88,7 +88,7 @@ class Copies:
                 continue
             alive.append(reference)
             record = self.structure.model(made)
-            if not record.trains:
+            if not record.trains and self.shared.governor.detail:
                 self.states.params(record, step)
         self._copies = alive
 

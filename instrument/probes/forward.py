@@ -109,9 +109,10 @@ class Forward:
         self._describe_input(run, args, kwargs)
         if wrapped:
             context.inner = model  # its buffers are read when the wrapper has broadcast them
-        else:
-            self.shared.safely("states", self.states.before, run)
-        self.shared.safely("rng", self.generators.before, run)
+        if self.shared.governor.detail:
+            if not wrapped:
+                self.shared.safely("states", self.states.before, run)
+            self.shared.safely("rng", self.generators.before, run)
         return run
 
     def _prepare(self, run: Run) -> None:
@@ -124,7 +125,8 @@ class Forward:
             for probe, callback in self.shared.step_begins:
                 self.shared.safely(probe, callback)
             self.shared.safely("ties", self.ties.look, run.model, record, run.frame.call)
-            self.shared.safely("states", self.states.params, record)
+            if self.shared.governor.detail:
+                self.shared.safely("states", self.states.params, record)
         kind = (run.training, run.grad, run.autocast)
         context.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
         if context.sampled:

@@ -51,6 +51,8 @@ class Step:
     optimizer: Optimizer
     record: Record
     closure: bool
+    #: Gradients and values are recorded.
+    detail: bool = False
     #: What `updates` remembers from entry to return: the parameters that it looks at, their prints, gradient classes.
     seen: list[tuple[int, torch.Tensor, Param, dict[str, Any]]] = field(default_factory=list)
     before: list[int | None] = field(default_factory=list)
@@ -155,7 +157,9 @@ class Optimizers:
         for number, group in enumerate(optimizer.param_groups):
             lr, decay = number_of(group.get("lr", 0.0)), number_of(group.get("weight_decay", 0.0))
             self._put_group(frame.call, record.owner.name, record.owner.nth, frame.step, number, lr, decay)
-        self.shared.safely("updates", self.updates.before, step)
+        if self.shared.governor.detail:
+            step.detail = True
+            self.shared.safely("updates", self.updates.before, step)
         context.steps.append(step)
         return step
 
@@ -173,7 +177,7 @@ class Optimizers:
         """A step returned."""
         frame, record = step.frame, step.record
         skipped = overflowed(step.optimizer)
-        if not raised:
+        if step.detail and not raised:
             self.shared.safely("updates", self.updates.after, step)
         end = self.session.leave(frame, raised)
         if not raised:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.governor import Governor
 from tcrules.instrument.probes.models import Book
 from tcrules.instrument.probes.patching import Patches
 from torch._C._dynamo.eval_frame import set_eval_frame
@@ -42,6 +44,7 @@ class Shared:
         self.names = session.names
         self.patches = Patches()
         self.book = Book(session.names.param)
+        self.governor = Governor(session)
         #: Called when a step is over, with its number; before the first gradient forward of a step; and
         #: before the first backward of the process.
         self.step_over: list[tuple[str, Callable[[int], None]]] = []
@@ -56,6 +59,7 @@ class Shared:
             before(step, begin, end)
             for probe, callback in self.step_over:
                 self.safely(probe, callback, step)
+            self.governor.step_over(step)
 
         clock.on_step = over
         self.patches.on_undo(lambda: setattr(clock, "on_step", before))
@@ -68,7 +72,7 @@ class Shared:
         """
         session, modules = self.session, sys.modules
         session.guard(probe, *relations)  # names what the probe leaves out when it fails
-        local = session.local
+        local, governor = session.local, self.governor
 
         def wrap(callback: Callable[..., Any]) -> Callable[..., Any]:
             def hidden(*args: Any) -> Any:
@@ -82,6 +86,7 @@ class Shared:
                 ):
                     return None
                 local.inside = True
+                begin = perf_counter()
                 before = set_eval_frame(None) if _DYNAMO in modules else None
                 try:
                     if _functions() or _dispatches():
@@ -94,6 +99,7 @@ class Shared:
                     local.inside = False
                     if before is not None:
                         set_eval_frame(before)
+                    governor.spent += perf_counter() - begin
 
             return hidden
 

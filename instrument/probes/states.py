@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.values import is_again, is_due, is_finite, param_prints, print_of
+from tcrules.instrument.probes.values import are_finite, is_again, is_due, param_prints, print_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +25,8 @@ class States:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.session, self.clock = shared.session, shared.clock
+        #: Buffer -> its last fingerprint and whether that value was finite.
+        self._finite: dict[str, tuple[int, bool]] = {}
         self._put_param, self._put_buffer = (
             shared.session.put("param_state"),
             shared.session.put("buffer_state"),
@@ -66,19 +68,27 @@ class States:
 
     def inner(self) -> None:
         """The model inside of a wrapper is entered."""
-        self.before(context.run)
+        if self.shared.governor.detail:
+            self.before(context.run)
 
     def after(self, run: Run) -> None:
         """Read the buffers when the model returned."""
-        step, call, at = self.clock.step, run.frame.call, 0
+        found: list[tuple[str, int, int]] = []
+        fresh: list[tuple[str, int, torch.Tensor]] = []
         for module, name, handle, before in run.buffers:
             owner = module()
             tensor = owner._buffers.get(name) if owner is not None else None
             data = None if tensor is None else print_of(tensor)
-            if tensor is not None and data is not None:
-                at = at or self.shared.tick()
-                finite = not tensor.is_floating_point() or data == before or is_finite(tensor)
-                self._put_buffer(handle, run.record.root, call, step, at, before, data, finite)
+            if tensor is None or data is None:
+                continue
+            found.append((handle, before, data))
+            if handle not in self._finite or self._finite[handle][0] != data:
+                fresh.append((handle, data, tensor))
+        for (handle, data, _), finite in zip(fresh, are_finite([item[2] for item in fresh]), strict=True):
+            self._finite[handle] = data, finite
+        step, call, at, root = self.clock.step, run.frame.call, self.shared.tick(), run.record.root
+        for handle, before, data in found:
+            self._put_buffer(handle, root, call, step, at, before, data, self._finite[handle][1])
 
     def _is_read(self, tensor: torch.Tensor) -> bool:
         if tensor.numel() * tensor.element_size() <= LARGE_BUFFER or self.clock.step % EVERY == 0:

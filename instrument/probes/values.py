@@ -117,9 +117,9 @@ def param_prints(params: Iterable[tuple[torch.Tensor, Param, bool]], check: bool
             param.pointer, param.version, param.data = pointer, version, data
         prints.append(data)
     if changed:
-        floats = [(t, param) for t, param in changed if t.is_floating_point() or t.is_complex()]
-        for norm, (tensor, param) in zip(norms([t for t, _ in floats]), floats, strict=True):
-            param.finite = math.isfinite(norm) or class_of(tensor, norm) != "nonfinite"
+        finite = are_finite([tensor for tensor, _ in changed])
+        for (_, param), value in zip(changed, finite, strict=True):
+            param.finite = value
     return prints
 
 
@@ -172,12 +172,18 @@ def class_of(tensor: torch.Tensor, norm: float) -> str:
         return "nonzero" if bool(torch.isfinite(tensor).all()) else "nonfinite"
 
 
-def is_finite(tensor: torch.Tensor) -> bool:
-    """Return whether a tensor has neither NaN nor infinity; True if it cannot be read."""
-    plain = local(tensor)
-    if plain is None or not (plain.is_floating_point() or plain.is_complex()):
-        return True
-    return math.isfinite(norms([plain])[0]) or class_of(plain, math.inf) != "nonfinite"
+def are_finite(tensors: Sequence[torch.Tensor]) -> list[bool]:
+    """Return whether tensors have neither NaN nor infinity; True for those that cannot be read."""
+    plain = [local(tensor) for tensor in tensors]
+    floats = [tensor for tensor in plain if tensor is not None and _is_float(tensor)]
+    found = iter(zip(floats, norms(floats), strict=True))
+    return [
+        tensor is None or not _is_float(tensor) or class_of(*next(found)) != "nonfinite" for tensor in plain
+    ]
+
+
+def _is_float(tensor: torch.Tensor) -> bool:
+    return bool(tensor.is_floating_point() or tensor.is_complex())
 
 
 def tensors_in(value: Any, depth: int = 3) -> Iterator[torch.Tensor]:
