@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 #: Time of recording per time of training; overridden by the session's option `overhead`, 0 = no limit.
 LIMIT = 0.10
-#: Steps that are always recorded in full, and after how many the share is looked at again.
-FULL_STEPS, WINDOW = 32, 16
+#: Steps that are always recorded in full, and after how many the share is looked at again. Most faults show from
+#: the beginning, and short runs, from which rules are learned, must not depend on how busy the machine was.
+FULL_STEPS, WINDOW = 512, 16
 MAX_PERIOD = 64
 WHY = "facts about values are left out in most steps, to bound the overhead"
 #: What is left out.
