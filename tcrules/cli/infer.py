@@ -55,7 +55,8 @@ def repeated(args: list[str], option: str) -> list[str]:
     "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Rule file to write.",
 )  # fmt: skip
-def command(runs: tuple[Path, ...], output: Path) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say for each candidate that was left out, why.")
+def command(runs: tuple[Path, ...], output: Path, verbose: bool) -> None:
     """Learn rules that hold on healthy runs and write them as a rule file.
 
     Three runs or more, which differ in seed, size or schedule, keep accidents out.
@@ -68,6 +69,8 @@ def command(runs: tuple[Path, ...], output: Path) -> None:
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(learned.text, encoding="utf-8")
     remark(f"tcrules: {learned.rules} rules written to {output}")
-    for dropped in learned.dropped:
+    if learned.dropped and not verbose:
+        remark(f"tcrules: {len(learned.dropped)} candidates left out; -v says why")
+    for dropped in learned.dropped if verbose else ():
         remark(f"tcrules: left out {dropped.rule}: {dropped.reason}")
     suggest(f"tcrules check RUN --rules {output}", "check another run against them")
