@@ -4,7 +4,7 @@
     python benchmarks/identity.py train.py                  # one script, its own flags after --
 
 Compared are what the script prints (the loss sequence), the final values of all parameters, buffers and optimizer
-states that are alive at the end, and the states of the torch, numpy and python generators, in every process.
+states that it made, and the states of the torch, numpy and python generators, in every process.
 Exit code 1 if anything differs.
 """
 
@@ -26,18 +26,34 @@ if TYPE_CHECKING:
 #: Runs a script as `__main__` and writes digests of what it leaves behind; a file for each process that trained.
 PROBE = """
 import gc, hashlib, os, pickle, random, runpy, sys
+import numpy, torch
+
+kept = []  # models and optimizers of a function are gone when it returns
+
+def keep(cls):
+    def init(self, *args, **kwargs):
+        made(self, *args, **kwargs)
+        kept.append(self)
+    made, cls.__init__ = cls.__init__, init
 
 def digest():
-    import numpy, torch
-    found = [o for o in gc.get_objects() if isinstance(o, (torch.nn.Module, torch.optim.Optimizer))]
-    states = sorted(hashlib.sha256(dump(o.state_dict())).hexdigest() for o in found)
+    alive = (o for o in gc.get_objects() if isinstance(o, (torch.nn.Module, torch.optim.Optimizer)))
+    found = {id(o): o for o in (*kept, *alive)}.values()
+    states = sorted(hashlib.sha256(dump(state_of(o))).hexdigest() for o in found)
     states += [hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()]
     states += [hashlib.sha256(pickle.dumps(s)).hexdigest() for s in (numpy.random.get_state(), random.getstate())]
-    name = "state-" + os.environ.get("RANK", "0")
-    open(os.path.join(os.environ["IDENTITY_OUT"], name), "w").write("\\n".join(states))
+    sys.stdout.flush()
+    target("state").write("\\n".join(states))
+
+def state_of(thing):
+    if isinstance(thing, torch.nn.Module):
+        return thing.state_dict()
+    return [thing.state.get(p, {}) for group in thing.param_groups for p in group["params"]]
+
+def target(kind):  # a file for each rank: the lines of several on one pipe run into each other
+    return open(os.path.join(os.environ["IDENTITY_OUT"], kind + "-" + os.environ.get("RANK", "0")), "w")
 
 def dump(value):
-    import torch
     if isinstance(value, torch.Tensor):
         flat = value.detach().cpu().contiguous().reshape(-1)
         return str((value.dtype, tuple(value.shape))).encode() + flat.view(torch.uint8).numpy().tobytes()
@@ -50,9 +66,11 @@ def dump(value):
 script = sys.argv[1]
 sys.argv = sys.argv[1:]
 sys.path[0] = os.path.dirname(os.path.abspath(script))
-import numpy
+keep(torch.nn.Module)
+keep(torch.optim.Optimizer)
 numpy.random.seed(0)  # scripts that do not seed these generators would differ from run to run
 random.seed(0)
+sys.stdout = target("output")
 scope = runpy.run_path(script, run_name="__main__")
 digest()
 """
@@ -97,11 +115,7 @@ def run(job: Job, work: Path, recorded: bool, port: int) -> dict[str, str]:
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=job.script.parent)
     if done.returncode:
         raise SystemExit(f"{job.name}: exit code {done.returncode}\n{done.stderr[-2000:]}")
-    printed = done.stdout.splitlines()
-    if job.ranks > 1:
-        printed = sorted(printed)  # the ranks' lines interleave by chance
-    states = {file.name: file.read_text() for file in sorted(out.iterdir())}
-    return {"output": "\n".join(printed)} | states
+    return {file.name: file.read_text() for file in sorted(out.iterdir())}
 
 
 def main() -> int:
@@ -120,8 +134,8 @@ def main() -> int:
             recorded = run(job, Path(folder), True, port + 2 * number + 1)
         wrong = [name for name in plain.keys() | recorded.keys() if plain.get(name) != recorded.get(name)]
         different += bool(wrong)
-        lines = plain["output"].count("\n") + 1
-        states = sum(value.count("\n") + 1 for name, value in plain.items() if name != "output")
+        lines = sum(text.count("\n") for name, text in plain.items() if name.startswith("output"))
+        states = sum(text.count("\n") + 1 for name, text in plain.items() if name.startswith("state"))
         verdict = f"DIFFERENT: {', '.join(sorted(wrong))}" if wrong else "identical"
         print(
             f"{job.name:28} {lines:4} lines, {states:3} states  {verdict}  {' '.join(job.flags)}", flush=True
