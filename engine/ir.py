@@ -32,11 +32,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """Name and columns of a relation. `observed` (EDB) facts come from a run, others (IDB) from rules."""
+    """Name and columns of a relation. `observed` (EDB) facts come from a run, others (IDB) from rules.
+
+    `best` is "min" or "max" where the relation keeps, for equal values of all columns but the last, only the fact with
+    the smallest or largest last one; such a relation may be recursive through it.
+    """
 
     name: str
     columns: tuple[Column, ...]
     observed: bool
+    best: str = ""
 
 
 # ------------------------------------------------------------------------------------------------ terms
@@ -117,7 +122,9 @@ class Not:
 class Group:
     """`result = kind(value) { body }` for each binding of `shared`, over distinct bindings of `over`.
 
-    count and sum of nothing are 0; min, max and mean of nothing have no binding.
+    Kinds: count, sum, min, max, mean; distinct (the number of different values), arg_min and arg_max (the value where
+    `key` is smallest or largest, of several the smallest value). count, sum and distinct of nothing are 0; the others
+    have no binding.
     """
 
     result: Var
@@ -127,9 +134,23 @@ class Group:
     body: Body
     shared: tuple[Var, ...]
     span: Span = NOWHERE
+    key: Expr | None = None
 
 
-Literal: TypeAlias = Atom | Compare | Bind | Not | Group
+@dataclass(frozen=True, slots=True)
+class Either:
+    """At least one of the alternatives holds. Each binds all of `binds`; `shared` are outer variables that they read.
+
+    Bodies of rules hold none: analysis makes a rule of each alternative.
+    """
+
+    alternatives: tuple[Body, ...]
+    binds: tuple[Var, ...]
+    shared: tuple[Var, ...]
+    span: Span = NOWHERE
+
+
+Literal: TypeAlias = Atom | Compare | Bind | Not | Group | Either
 #: Literals in an order in which each finds bound what it needs.
 Body: TypeAlias = tuple[Literal, ...]
 
