@@ -93,8 +93,9 @@ class AntiJoin:
 class GroupBy:
     """`keys` extended by `result`: an aggregate over the distinct bindings of `over` in `inner` that agree on `by`.
 
-    For count and sum each binding of `keys` has a result (0 where nothing agrees), for the others only where
-    something does. An undefined `value` does not take part; an undefined total drops the binding.
+    For count, sum and distinct each binding of `keys` has a result (0 where nothing agrees), for the others only
+    where something does. An undefined `value` or `key` does not take part; an undefined total drops the binding.
+    `key` is what arg_min and arg_max compare.
     """
 
     keys: Plan
@@ -104,6 +105,7 @@ class GroupBy:
     value: Expr | None
     over: tuple[Var, ...]
     result: Var
+    key: Expr | None = None
 
 
 @dataclass(frozen=True, slots=True)
