@@ -1,6 +1,6 @@
 """Rule families against rule by rule: 1,000 rules of one shape over a million calls, in one run.
 
-    python benchmarks/engine.py [--calls 1000000] [--rules 1000] [--sample 50]
+    python benchmarks/families.py [--calls 1000000] [--rules 1000] [--sample 50]
 
 Rules say that a call of one API contains a call of another. Rule by rule evaluation is measured on a sample of the
 rules and scaled up; both ways must agree on them. The counting query of mining is measured on the same calls.
