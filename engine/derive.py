@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import exp
 from tcrules.engine import sql
-from tcrules.engine.ir import Atom, Body, Group, Not, Predicate, Program, Rule, Stratum
+from tcrules.engine.ir import Atom, Body, Either, Group, Not, Predicate, Program, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
 from tcrules.engine.plan.plan import Plan, Version
 from tcrules.engine.sql_values import binary, both, number
@@ -53,6 +53,9 @@ def read_by(body: Body) -> Iterator[str]:
                 yield predicate.name
             case Not(body=inner) | Group(body=inner):
                 yield from read_by(inner)
+            case Either(alternatives):
+                for alternative in alternatives:
+                    yield from read_by(alternative)
 
 
 def derive(store: DuckDBStore, stratum: Stratum) -> None:

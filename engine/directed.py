@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.alternatives import direct
 from tcrules.engine.naive import Solution, solve
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def solutions(body: ir.Body, source: FactSource, binding: Mapping[str, Value]) -> Iterator[Solution]:
     """All ways to satisfy a body that extend `binding`; matched facts are in the order of the body's atoms."""
-    places = {id(literal): at for at, literal in enumerate(body)}
+    places = {id(literal): at for at, literal in enumerate(direct(body))}
     for solution in solve(directed(body, binding.keys()), source, binding):
         facts = sorted(solution.facts, key=lambda pair: places[id(pair[0])])
         yield Solution(solution.binding, tuple(facts))
@@ -46,6 +47,9 @@ def directed(body: ir.Body, bound: Set[str]) -> ir.Body:
         waiting.remove(literal)
         if isinstance(literal, ir.Not | ir.Group):
             ordered.append(replace(literal, body=directed(literal.body, known)))
+        elif isinstance(literal, ir.Either):
+            bodies = tuple(directed(body, known) for body in literal.alternatives)
+            ordered.append(replace(literal, alternatives=bodies))
         else:
             ordered.append(literal)
         known |= _bound_by(literal)
@@ -57,7 +61,7 @@ def _ready(literal: ir.Literal, known: Set[str]) -> bool:
         return _variables(literal.left) | _variables(literal.right) <= known
     if isinstance(literal, ir.Bind):
         return _variables(literal.value) <= known
-    if isinstance(literal, ir.Not | ir.Group):
+    if isinstance(literal, ir.Not | ir.Group | ir.Either):
         return {variable.name for variable in literal.shared} <= known
     return True
 
@@ -72,6 +76,8 @@ def _cost(literal: ir.Literal, known: Set[str]) -> tuple[int, int, int]:
         if not variables - known:
             return (1, 0, 0)
         return (3, -fixed, len(variables - known)) if fixed else (4, 0, len(variables - known))
+    if isinstance(literal, ir.Either) and not _bound_by(literal) <= known:
+        return (3, 0, len(literal.binds))
     return (2, 0, 0)
 
 
@@ -88,4 +94,6 @@ def _bound_by(literal: ir.Literal) -> set[str]:
         return {term.name for term in literal.arguments if isinstance(term, ir.Var)}
     if isinstance(literal, ir.Bind):
         return {literal.variable.name}
+    if isinstance(literal, ir.Either):
+        return {variable.name for variable in literal.binds}
     return {literal.result.name} if isinstance(literal, ir.Group) else set()

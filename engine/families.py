@@ -20,6 +20,7 @@ from tcrules.engine.ir import (
     Column,
     Compare,
     Const,
+    Either,
     Expr,
     Fact,
     Group,
@@ -187,15 +188,29 @@ class _Rewriter:
                 return Not(inner, self._shared(shared, inner))
             case Group():
                 return self._group(literal)
+            case Either(alternatives, binds, shared):
+                return self._either(alternatives, binds, shared)
 
     def _group(self, group: Group) -> Group:
         inner = self.body(group.body)
-        value = self._expression(group.value) if group.value is not None else None
-        read = (*inner, Compare("=", value, value)) if value is not None else inner
-        over = tuple(map(self._named, group.over))
-        return Group(
-            self._named(group.result), group.kind, value, over, inner, self._shared(group.shared, read)
+        value, key = (
+            self._expression(given) if given is not None else None for given in (group.value, group.key)
         )
+        read = (*inner, *(Compare("=", given, given) for given in (value, key) if given is not None))
+        return Group(
+            self._named(group.result),
+            group.kind,
+            value,
+            tuple(map(self._named, group.over)),
+            inner,
+            self._shared(group.shared, read),
+            key=key,
+        )
+
+    def _either(self, bodies: tuple[Body, ...], binds: tuple[Var, ...], shared: tuple[Var, ...]) -> Either:
+        inner = tuple(map(self.body, bodies))
+        read = tuple(literal for body in inner for literal in body)
+        return Either(inner, tuple(map(self._named, binds)), self._shared(shared, read))
 
     def _shared(self, shared: tuple[Var, ...], inner: Body) -> tuple[Var, ...]:
         kept = [found for found in map(self.variable, shared) if isinstance(found, Var)]

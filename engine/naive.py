@@ -72,8 +72,18 @@ def extend(literal: ir.Literal, source: FactSource, so_far: Solution) -> Iterato
     elif isinstance(literal, ir.Not):
         if not exists(literal.body, source, binding):
             yield so_far
+    elif isinstance(literal, ir.Either):
+        yield from _either(literal, source, so_far)
     else:
         yield from _bound(literal.result, grouped(literal, source, binding), so_far)
+
+
+def _either(either: ir.Either, source: FactSource, so_far: Solution) -> Iterator[Solution]:
+    """Variables of one alternative alone mean nothing outside of it, and are forgotten."""
+    for alternative in either.alternatives:
+        for found in solve(alternative, source, so_far.binding):
+            bound = {variable.name: found.binding[variable.name] for variable in either.binds}
+            yield Solution({**so_far.binding, **bound}, (*so_far.facts, *found.facts))
 
 
 def _bound(variable: ir.Var, value: Value | None, so_far: Solution) -> Iterator[Solution]:
@@ -118,14 +128,17 @@ def exists(body: ir.Body, source: FactSource, binding: Mapping[str, Value]) -> b
 
 def grouped(group: ir.Group, source: FactSource, binding: Mapping[str, Value]) -> Value | None:
     """The value of an aggregate; None where it has none. Elements with an undefined value do not count."""
-    elements: dict[tuple[Value, ...], Value] = {}
+    elements: dict[tuple[Value, ...], tuple[Value, Value]] = {}
     for solution in solve(group.body, source, binding):
-        key = tuple(solution.binding[variable.name] for variable in group.over)
-        value = 0 if group.value is None else value_of(group.value, solution.binding)
-        if value is not None:
-            elements[key] = value
+        over = tuple(solution.binding[variable.name] for variable in group.over)
+        value, key = (
+            0 if given is None else value_of(given, solution.binding) for given in (group.value, group.key)
+        )
+        if value is not None and key is not None:
+            elements[over] = (value, key)
     base = group.value.type.base if group.value is not None else "int"
-    return aggregate(group.kind, list(elements.values()), base)
+    values, keys = ([element[at] for element in elements.values()] for at in (0, 1))
+    return aggregate(group.kind, values, base, keys)
 
 
 # ------------------------------------------------------------------------------------------------ relations

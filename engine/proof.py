@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine import ir
+from tcrules.engine.alternatives import conjunctions
 from tcrules.engine.show import show_fact, show_literal, show_rule, show_value
 from tcrules.engine.values import apply
 
@@ -53,9 +54,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ViolationProof:
-    """Why an invariant is violated: proofs of what its body matched, and how far each alternative came."""
+    """Why an invariant is violated: proofs of what its body matched, and how far each alternative came.
+
+    `each` is the conjunction that holds, of those that the invariant's body stands for.
+    """
 
     invariant: ir.Invariant
+    each: ir.Body
     binding: tuple[tuple[str, Value], ...]
     premises: tuple[Proof, ...]
     checks: tuple[str, ...]
@@ -134,7 +139,9 @@ def check_violation(proof: ViolationProof, program: ir.Program, source: FactSour
     """What is wrong with the proof of a violation; nothing if it is valid."""
     checker = _Checker(source)
     binding = dict(proof.binding)
-    faults = checker.body(proof.invariant.each, proof.premises, binding)
+    if not any(body == proof.each for body in conjunctions(proof.invariant.each)):
+        return ["the body is none of those that the rule stands for"]
+    faults = checker.body(proof.each, proof.premises, binding)
     for alternative in proof.invariant.expect:
         if next(checker.solutions(alternative, 0, binding), None) is not None:
             faults.append("an alternative of `expect` holds")
@@ -224,6 +231,11 @@ class _Checker:
         if isinstance(literal, ir.Atom):
             for extended in self._matches(literal, binding):
                 yield from self.solutions(body, at + 1, extended)
+        elif isinstance(literal, ir.Either):
+            for alternative in literal.alternatives:
+                for found in self.solutions(alternative, 0, binding):
+                    bound = {variable.name: found[variable.name] for variable in literal.binds}
+                    yield from self.solutions(body, at + 1, {**binding, **bound})
         elif isinstance(literal, ir.Bind | ir.Group) and self._target(literal).name not in binding:
             value = (
                 self._value(literal.value, binding)
@@ -256,18 +268,30 @@ class _Checker:
         outer = self._outer(group.shared, binding)
         if outer is None:
             return None
-        elements: list[tuple[list[Value], Value]] = []
+        elements: list[tuple[list[Value], Value, Value]] = []
         for found in self.solutions(group.body, 0, outer):
-            key = [found[variable.name] for variable in group.over]
+            over = [found[variable.name] for variable in group.over]
             value = 1 if group.value is None else self._value(group.value, found)
-            if value is not None and not any(_all_same(key, other) for other, _ in elements):
-                elements.append((key, value))
-        return _fold(group, [value for _, value in elements])
+            key = 1 if group.key is None else self._value(group.key, found)
+            if None not in (value, key) and not any(_all_same(over, other) for other, _, _ in elements):
+                elements.append((over, value, key))  # type: ignore[arg-type]
+        if group.kind in ("arg_min", "arg_max"):
+            return _extreme(group.kind, [(value, key) for _, value, key in elements])
+        return _fold(group, [value for _, value, _ in elements])
+
+
+def _extreme(kind: str, elements: list[tuple[Value, Value]]) -> Value | None:
+    """The smallest value among the elements that no other key beats."""
+    beats = "<" if kind == "arg_min" else ">"
+    best = [v for v, key in elements if not any(_compares(beats, other, key) for _, other in elements)]
+    return next((v for v in best if not any(_compares("<", other, v) for other in best)), None)
 
 
 def _fold(group: ir.Group, values: list[Value]) -> Value | None:
     if group.kind == "count":
         return len(values)
+    if group.kind == "distinct":
+        return sum(not any(_same(value, other) for other in values[:at]) for at, value in enumerate(values))
     if group.kind in ("min", "max"):
         best: Value | None = None
         for value in values:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.alternatives import conjunctions
 from tcrules.engine.directed import satisfiable, solutions
 from tcrules.engine.facts import Stored
 from tcrules.engine.naive import Solution, instantiate
@@ -69,7 +70,10 @@ def explain_violation(
         variable.name: normalise(binding[variable.name], variable.type.base)
         for variable in invariant.variables
     }
-    solution = next(solutions(invariant.each, source, values), None)
+    ways = (
+        (body, found) for body in conjunctions(invariant.each) for found in solutions(body, source, values)
+    )
+    each, solution = next(ways, (invariant.each, None))
     if solution is None or any(satisfiable(body, source, values) for body in invariant.expect):
         return None
     goals = _goals(solution)
@@ -77,9 +81,10 @@ def explain_violation(
     reasons = (why_not(body, source, values, program) for body in invariant.expect)
     return ViolationProof(
         invariant,
+        each,
         tuple(solution.binding.items()),
         tuple(proved[goal.key] for goal in goals),
-        _checks(invariant.each, solution),
+        _checks(each, solution),
         tuple(reason for reason in reasons if reason is not None),
     )
 

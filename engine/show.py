@@ -68,12 +68,29 @@ def show_literal(literal: ir.Literal, binding: Mapping[str, Value] = _NOTHING) -
     if isinstance(literal, ir.Bind):
         variable = show_expression(literal.variable, binding)
         return f"{variable} = {show_expression(literal.value, binding)}"
-    body = show_body(literal.body, binding)
+    if isinstance(literal, ir.Either):
+        return f"{{ {_alternatives(literal, binding)} }}"
+    body = _inner(literal.body, binding)
     if isinstance(literal, ir.Not):
         single = len(literal.body) == 1 and isinstance(literal.body[0], ir.Atom)
         return f"not {body}" if single else f"not {{ {body} }}"
-    value = "" if literal.value is None else f"({show_expression(literal.value, binding)})"
-    return f"{show_expression(literal.result, binding)} = {literal.kind}{value} {{ {body} }}"
+    return f"{show_expression(literal.result, binding)} = {_aggregate(literal, binding)} {{ {body} }}"
+
+
+def _aggregate(group: ir.Group, binding: Mapping[str, Value]) -> str:
+    kind = "count" if group.kind == "distinct" else group.kind
+    values = [show_expression(value, binding) for value in (group.value, group.key) if value is not None]
+    return f"{kind}({', '.join(values)})" if values else kind
+
+
+def _inner(body: ir.Body, binding: Mapping[str, Value]) -> str:
+    """A body in braces of its own: a disjunction alone needs no further ones."""
+    only = body[0] if len(body) == 1 else None
+    return _alternatives(only, binding) if isinstance(only, ir.Either) else show_body(body, binding)
+
+
+def _alternatives(either: ir.Either, binding: Mapping[str, Value]) -> str:
+    return " or ".join(show_body(alternative, binding) for alternative in either.alternatives)
 
 
 def show_body(body: ir.Body, binding: Mapping[str, Value] = _NOTHING) -> str:

@@ -322,7 +322,7 @@ class _Writer:
         totals = subquery(self._totals(plan), alias)
         same = [binary(exp.EQ, keys.columns[key], column(name_of(key.name), alias)) for key in plan.by]
         total = column("$total", alias)
-        if plan.kind in ("count", "sum"):
+        if plan.kind in ("count", "distinct", "sum"):
             self._need_source(keys)
             keys.outer.append(exp.Join(this=totals, side="LEFT", on=both(*same)))
             keys.closed = True
@@ -350,9 +350,13 @@ class _Writer:
             value = expression(plan.value, rows.columns)
             values = [*values, ("$value", value)]
             rows.where.append(defined(value))
+        if plan.key is not None:
+            key = expression(plan.key, rows.columns)
+            values = [*values, ("$key", key)]
+            rows.where.append(defined(key))
         base = plan.value.type.base if plan.value is not None else "int"
         source = self._source(rows.select(values, distinct=True), wanted)
-        result = aggregate(plan.kind, column("$value"), base)
+        result = aggregate(plan.kind, column("$value"), base, column("$key"))
         keys = [(name_of(key.name), source.columns[key]) for key in plan.by]
         statement = source.select([*keys, ("$total", result), ("$found", exp.true())], distinct=False)
         # Without keys an aggregate has one row even over nothing; HAVING drops it, so that "absent" means the same.

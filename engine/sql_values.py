@@ -314,12 +314,17 @@ _NOT_STRICT = frozenset({"approx", "replace"})
 # ------------------------------------------------------------------------------------------------ aggregates
 
 
-def aggregate(kind: str, value: Sql, base: str) -> Sql:
-    """An aggregate over rows in which `value` is not NULL; NULL where the total is undefined."""
+def aggregate(kind: str, value: Sql, base: str, key: Sql) -> Sql:
+    """An aggregate over rows in which `value` (and `key`, if used) is not NULL; NULL where the total is undefined."""
     if kind == "count":
         return exp.Count(this=exp.Star())
+    if kind == "distinct":
+        return exp.Count(this=exp.Distinct(expressions=[own(value)]))
     if kind in ("min", "max"):
         return call(kind.upper(), value)
+    if kind in ("arg_min", "arg_max"):
+        order = [exp.Ordered(this=own(key), desc=kind == "arg_max"), exp.Ordered(this=own(value))]
+        return exp.Anonymous(this="FIRST", expressions=[exp.Order(this=own(value), expressions=order)])
     total = _float_sum(value) if base == "float" else call("SUM", value)
     if kind == "mean":
         rows = cast(exp.Count(this=exp.Star()), "float")

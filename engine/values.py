@@ -19,7 +19,7 @@ from tcrules.engine import patterns
 from tcrules.engine.ir import Const, Expr, Type, Value, Var
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 SMALLEST = -(2**63)
 LARGEST = 2**63 - 1
@@ -282,19 +282,25 @@ def _sum(values: list[float]) -> Value | None:
         return math.inf if exact > 0 else -math.inf
 
 
-def aggregate(kind: str, values: list[Value], base: str) -> Value | None:
+def aggregate(kind: str, values: list[Value], base: str, keys: Sequence[Value] = ()) -> Value | None:
     """The aggregate of the values of distinct bindings; `base` is the base type of the values.
 
-    The sum of floats is the exact sum, rounded once, so it does not depend on an order.
+    The sum of floats is the exact sum, rounded once, so it does not depend on an order. `keys` are what arg_min and
+    arg_max compare, one for each value; of several best ones the smallest value counts.
     """
     if kind == "count":
         return len(values)
+    if kind == "distinct":
+        return len({normalise(value) for value in values})
     if not values:
         return None if kind != "sum" else (0.0 if base == "float" else 0)
     if kind == "min":
         return min(values, key=order_key)
     if kind == "max":
         return max(values, key=order_key)
+    if kind in ("arg_min", "arg_max"):
+        best = (min if kind == "arg_min" else max)(keys, key=order_key)
+        return min((v for v, k in zip(values, keys, strict=True) if equal(k, best)), key=order_key)
     numbers = [value for value in values if not isinstance(value, str)]
     total = _sum([float(value) for value in numbers] if base == "float" else list(numbers))
     if kind == "sum":

@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tcrules.engine.alternatives import direct
 from tcrules.engine.ir import Atom, Bind, Body, Compare, Invariant, Not, Value
 from tcrules.engine.values import order_key
 
@@ -106,7 +107,7 @@ def _certain(body: Body) -> bool:
     """More facts cannot take anything from what the body yields. Derived relations may hide a negation."""
     return all(
         literal.predicate.observed if isinstance(literal, Atom) else isinstance(literal, Compare | Bind)
-        for literal in body
+        for literal in direct(body)
     )
 
 

@@ -79,6 +79,10 @@ def why_not(
     elif isinstance(literal, ir.Not):
         found = next(solutions(literal.body, source, solution.binding))
         near = tuple(Near(atom.predicate, stored, ()) for atom, stored in found.facts[:MOST_NEAR])
+    elif isinstance(literal, ir.Either):
+        ways = [why_not(way, source, solution.binding, program, depth) for way in literal.alternatives]
+        nearest = max((way for way in ways if way is not None), key=lambda way: way.matched - way.total)
+        near, rules = nearest.near, nearest.rules
     text = show_literal(literal, solution.binding) + _where(literal, body[:matched], solution.binding)
     values = tuple(solution.binding.items())
     return WhyNot(matched, len(body), values, solution.facts, literal, text, near, rules)

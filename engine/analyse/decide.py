@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.alternatives import direct
 from tcrules.engine.analyse.stratify import reads
 from tcrules.engine.show import show_literal
 from tcrules.instrument.schema import SETTLED
@@ -54,53 +55,80 @@ class Decider:
         late = self._late(each, expect)
         window = ir.Window("body") if late is None else ir.Window("run", show_literal(late))
         bodies = [each, *expect, *(rule.body for p, _ in reached for rule in self.rules.get(p.name, ()))]
-        monotone = not any(isinstance(literal, ir.Not | ir.Group) for body in bodies for literal in body)
+        monotone = not any(p.best for p, _ in reached) and not any(
+            isinstance(literal, ir.Not | ir.Group) for body in bodies for literal in direct(body)
+        )
         return Reading(needs, watched, monotone, window)
 
     def _reached(self, start: Iterable[tuple[ir.Predicate, bool]]) -> set[tuple[ir.Predicate, bool]]:
-        """Predicates that are read, each with whether that is under a negation, aggregate or `expect`."""
+        """Predicates that are read, each with whether more facts of it can take something away.
+
+        So they can under a negation, in an aggregate or in `expect`, and where only the best fact is kept.
+        """
         found: set[tuple[ir.Predicate, bool]] = set()
         waiting = list(start)
         while waiting:
             item = waiting.pop()
             if item not in found:
                 found.add(item)
-                for rule in self.rules.get(item[0].name, ()):
-                    waiting += [(atom.predicate, item[1] or turned) for atom, turned in reads(rule.body)]
+                predicate, changing = item[0], item[1] or bool(item[0].best)
+                for rule in self.rules.get(predicate.name, ()):
+                    waiting += [(atom.predicate, changing or turned) for atom, turned in reads(rule.body)]
         return found
 
     # -------------------------------------------------------------------------------------------- windows
 
     def _late(self, each: ir.Body, expect: Sequence[ir.Body]) -> ir.Literal | None:
         """A literal whose truth may change after the body is complete."""
-        known = {name for atom in each if isinstance(atom, ir.Atom) for name in self._moments_of(atom)}
-        known |= self._bound_moments(each)
-        for literal in each:
-            if isinstance(literal, ir.Not | ir.Group) and self._first_late(literal.body, known):
-                return literal
-            if isinstance(literal, ir.Atom) and self._retractable(literal.predicate, set()):
-                return literal
+        known = self._moments_in(each) | self._bound_moments(each)
+        late = self._changing(each, known, set())
+        if late is not None:
+            return late
         for alternative in expect:
             late = self._first_late(alternative, known)
             if late is not None:
                 return late
         return None
 
+    def _changing(self, body: ir.Body, known: Set[str], seen: set[str]) -> ir.Literal | None:
+        """A literal of a body that holds now and may stop to hold; `known` are moments in the past."""
+        for literal in body:
+            if isinstance(literal, ir.Not | ir.Group) and self._first_late(literal.body, known):
+                return literal
+            if isinstance(literal, ir.Atom) and self._retractable(literal.predicate, seen):
+                return literal
+            if isinstance(literal, ir.Either):
+                for way in literal.alternatives:
+                    found = self._changing(way, known | self._moments_in(way), seen)
+                    if found is not None:
+                        return found
+        return None
+
     def _retractable(self, predicate: ir.Predicate, seen: set[str]) -> bool:
-        """A fact of a derived relation may stop to hold, as one of its rules negates what comes later."""
+        """A fact of a derived relation may stop to hold, as it negates what comes later or a better one replaces it."""
         if predicate.name in seen:
             return False
         seen.add(predicate.name)
-        for rule in self.rules.get(predicate.name, ()):
-            known = {
-                name for atom in rule.body if isinstance(atom, ir.Atom) for name in self._moments_of(atom)
-            }
-            for literal in rule.body:
-                if isinstance(literal, ir.Not | ir.Group) and self._first_late(literal.body, known):
-                    return True
-                if isinstance(literal, ir.Atom) and self._retractable(literal.predicate, seen):
-                    return True
-        return False
+        if predicate.best and self._rules_late(predicate.name, self._key_moments(predicate)):
+            return True
+        return any(
+            self._changing(rule.body, self._moments_in(rule.body), seen)
+            for rule in self.rules.get(predicate.name, ())
+        )
+
+    def _key_moments(self, predicate: ir.Predicate) -> frozenset[int]:
+        keys = predicate.columns[:-1]
+        return frozenset(at for at, column in enumerate(keys) if self._is_moment(column.type))
+
+    def _moments_in(self, body: ir.Body) -> set[str]:
+        """Moments that the atoms of a body bind; of alternatives those that all of them bind."""
+        found: set[str] = set()
+        for literal in body:
+            if isinstance(literal, ir.Atom):
+                found |= self._moments_of(literal)
+            elif isinstance(literal, ir.Either):
+                found |= set.intersection(*(self._moments_in(way) for way in literal.alternatives))
+        return found
 
     def _first_late(self, body: ir.Body, past: Set[str]) -> ir.Literal | None:
         """The first literal of a body that can become true after the moments in `past`."""
@@ -119,6 +147,10 @@ class Decider:
         for literal in body:
             if isinstance(literal, ir.Not | ir.Group) and self._first_late(literal.body, known):
                 return literal
+            if isinstance(literal, ir.Either) and any(
+                self._first_late(way, known) for way in literal.alternatives
+            ):
+                return literal
         return None
 
     def _atom_late(self, atom: ir.Atom, known: Set[str]) -> bool:
@@ -129,6 +161,8 @@ class Decider:
             return False
         if atom.predicate.observed:
             return any(self._is_moment(column.type) for column in atom.predicate.columns) and not columns
+        if atom.predicate.best:
+            columns -= {len(atom.arguments) - 1}  # to know the best value says nothing about when it is known
         return self._rules_late(atom.predicate.name, columns)
 
     def _rules_late(self, name: str, columns: frozenset[int]) -> bool:

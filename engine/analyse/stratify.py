@@ -22,6 +22,9 @@ def reads(body: ir.Body, *, negated: bool = False) -> Iterator[tuple[ir.Atom, bo
             yield literal, negated
         elif isinstance(literal, ir.Not | ir.Group):
             yield from reads(literal.body, negated=True)
+        elif isinstance(literal, ir.Either):
+            for alternative in literal.alternatives:
+                yield from reads(alternative, negated=negated)
 
 
 def stratify(

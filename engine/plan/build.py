@@ -11,7 +11,21 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from tcrules.engine.ir import Any_, Atom, Bind, Body, Compare, Expr, Group, Literal, Not, Op, Rule, Var
+from tcrules.engine.ir import (
+    Any_,
+    Atom,
+    Bind,
+    Body,
+    Compare,
+    Either,
+    Expr,
+    Group,
+    Literal,
+    Not,
+    Op,
+    Rule,
+    Var,
+)
 from tcrules.engine.plan.plan import (
     AntiJoin,
     Difference,
@@ -134,6 +148,8 @@ def _add(plan: Plan, literal: Literal, version: Version) -> Plan:
             return _negate(plan, literal)
         case Group():
             return _group(plan, literal)
+        case Either():
+            return _either(plan, literal)
 
 
 def _negate(plan: Plan, negation: Not) -> Plan:
@@ -153,11 +169,25 @@ def _simple_negation(body: Body) -> tuple[Atom, tuple[Compare, ...]] | None:
     return (atoms[0], tests) if len(atoms) == 1 and len(atoms) + len(tests) == len(body) else None
 
 
+def _either(plan: Plan, either: Either) -> Plan:
+    """The union of the alternatives, each compiled onto the outer bindings that one of them reads, joined back."""
+    read = body_variables((either,))
+    shared = _bound(plan, tuple(variable for variable in columns(plan) if variable in read))
+    start = Project(plan, shared) if shared else None
+    wanted = tuple(dict.fromkeys((*shared, *either.binds)))
+    parts = tuple(Project(compile_body(body, start), wanted) for body in either.alternatives)
+    found = Union(parts)
+    if isinstance(plan, Unit):
+        return found
+    return Join(plan, found) if set(wanted) - set(shared) else SemiJoin(plan, found)
+
+
 def _group(plan: Plan, group: Group) -> Plan:
-    read = set(group.shared) | (expression_variables(group.value) if group.value is not None else set())
+    values = [value for value in (group.value, group.key) if value is not None]
+    read = set(group.shared).union(*map(expression_variables, values))
     shared = _bound(plan, tuple(variable for variable in columns(plan) if variable in read))
     inner = compile_body(group.body, Project(plan, shared) if shared else None)
-    return GroupBy(plan, inner, shared, group.kind, group.value, group.over, group.result)
+    return GroupBy(plan, inner, shared, group.kind, group.value, group.over, group.result, group.key)
 
 
 def _bound(plan: Plan, wanted: tuple[Var, ...]) -> tuple[Var, ...]:
@@ -189,7 +219,10 @@ def body_variables(body: Body) -> set[Var]:
                 found |= {variable} | expression_variables(value)
             case Not(body=inner):
                 found |= body_variables(inner)
-            case Group(result=result, value=value, body=inner):
+            case Group(result=result, body=inner):
                 found |= {result} | body_variables(inner)
-                found |= expression_variables(value) if value is not None else set()
+                for given in (literal.value, literal.key):
+                    found |= expression_variables(given) if given is not None else set()
+            case Either(alternatives):
+                found = found.union(*map(body_variables, alternatives))
     return found

@@ -76,8 +76,9 @@ def describe(plan: Plan) -> str:
             return f"extend {variable.name} = {_expression(value)}"
         case AntiJoin(tests=tests):
             return "anti-join" + "".join(f", {_compare(test)}" for test in tests)
-        case GroupBy(by=by, kind=kind, value=value, over=over, result=result):
-            shown_value = f"({_expression(value)})" if value is not None else ""
+        case GroupBy(by=by, kind=kind, over=over, result=result):
+            values = [_expression(value) for value in (plan.value, plan.key) if value is not None]
+            shown_value = f"({', '.join(values)})" if values else ""
             return f"group {result.name} = {kind}{shown_value} over ({_names(over)}) by ({_names(by)})"
         case Project(columns=names, distinct=distinct):
             return f"project ({_names(names)})" + (" distinct" if distinct else "")

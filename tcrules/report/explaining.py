@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tcrules.engine.ir import Atom, Bind, Group, Not, Op, Var
+from tcrules.engine.ir import Atom, Bind, Either, Group, Not, Op, Var
 from tcrules.engine.show import show_literal, show_rule, show_value
 from tcrules.report.graph import Graph, GraphBuilder, Node, fact_label
 
@@ -37,9 +37,9 @@ def violation_graph(
         add_missing(builder, reason, root, f"{violation.id} missing {number}", "expected")
     if not proof.unmet:
         builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden")
-    for atom, premise in zip(_atoms(proof.invariant.each), proof.premises, strict=True):
+    for atom, premise in zip(_atoms(proof.each), proof.premises, strict=True):
         _add_proof(builder, atom, premise, root, "because")
-    for literal in proof.invariant.each:
+    for literal in proof.each:
         if not isinstance(literal, Atom | Bind):
             text = described(literal, dict(proof.binding))
             builder.add(Node(f"condition {text}", "condition", text), root, "because")
@@ -64,7 +64,7 @@ def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, ki
 
 def described(literal: Literal, binding: Mapping[str, Value]) -> str:
     """A literal with its values: filled in in an atom; beside a comparison, where a value alone says little."""
-    if isinstance(literal, Atom | Not | Group):
+    if isinstance(literal, Atom | Not | Group | Either):
         return show_literal(literal, binding)
     terms = (literal.variable, literal.value) if isinstance(literal, Bind) else (literal.left, literal.right)
     found = dict.fromkeys(var for term in terms for var in _variables(term) if var.name in binding)
