@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.families import Family, families
@@ -11,6 +10,7 @@ from tcrules.engine.ir import Atom, Column, Invariant, Predicate, Program, Type,
 from tcrules.engine.plan.build import compile_body, violated
 from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan
 from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, RuleVerdict, doubt, judge, verdict
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from tcrules.engine.duckdb_store import DuckDBStore

@@ -6,12 +6,12 @@ bound, the first atom in the text is often the worst one to begin with.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.alternatives import direct
 from tcrules.engine.naive import Solution, solve
+from tcrules.grammar.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Set

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import sqlglot
@@ -21,6 +20,7 @@ from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, columns
 from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, data_type, number
 from tcrules.engine.values import normalise
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -9,7 +9,6 @@ ordinary invariant, and a thousand learned rules of one shape cost about as much
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from tcrules.engine.ir import (
@@ -35,6 +34,7 @@ from tcrules.engine.ir import (
     Window,
 )
 from tcrules.engine.plan.build import body_variables
+from tcrules.grammar.records import dataclass, field, replace
 
 _MEMBER = Type("int", "int")
 #: Arguments that stay constants: executors compile these patterns.

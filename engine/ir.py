@@ -6,11 +6,11 @@ replaced by their values, strata are computed. No source text; spans are kept fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from tcrules.grammar.ast import NOWHERE, Span
 from tcrules.grammar.ast import Value as Value
+from tcrules.grammar.records import dataclass
 
 #: A ground tuple of a relation, columns in declared order.
 Fact: TypeAlias = tuple[Value, ...]

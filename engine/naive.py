@@ -7,13 +7,13 @@ new.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.values import aggregate, compare, equal, normalise
 from tcrules.engine.values import evaluate as value_of
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -8,8 +8,9 @@ of RE2 on which RE2, Python and Java agree; matching is by an automaton, so no p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from tcrules.grammar.records import dataclass, field
 
 _DIGIT = frozenset("0123456789")
 _WORD = _DIGIT | frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")

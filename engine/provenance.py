@@ -6,7 +6,6 @@ stratum have lower rounds is a step of a proof of least height, and following su
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from tcrules.engine.proof import Proof, ViolationProof
 from tcrules.engine.show import show_literal
 from tcrules.engine.values import equal, normalise
 from tcrules.engine.why_not import why_not
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -7,7 +7,6 @@ share: it becomes a materialised common table expression, evaluated once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
@@ -56,6 +55,7 @@ from tcrules.engine.sql_values import (
     literal,
     number,
 )
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

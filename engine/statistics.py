@@ -7,7 +7,6 @@ never needs the facts again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from tcrules.engine.check import relation
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, Project, Union, Values, columns
 from tcrules.engine.sql_values import binary, both, number
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

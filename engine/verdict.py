@@ -13,12 +13,12 @@ and whether the expectation holds; everything about doubt is decided here, for a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tcrules.engine.alternatives import direct
 from tcrules.engine.ir import Atom, Bind, Body, Compare, Invariant, Not, Value
 from tcrules.engine.values import order_key
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from tcrules.engine.directed import satisfiable, solutions
 from tcrules.engine.naive import Solution, extend
 from tcrules.engine.show import show_literal
 from tcrules.engine.values import equal
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

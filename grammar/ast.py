@@ -3,12 +3,11 @@
 Spans do not take part in equality, so `parse(print(tree)) == tree` can be stated.
 """
 
-# ruff: noqa: RUF009  (`_span()` returns a field, as `field()` itself does)
-
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from tcrules.grammar.records import dataclass, field
 
 Value: TypeAlias = int | float | bool | str
 

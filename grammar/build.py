@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias, cast
 
 from lark import Token, Transformer_NonRecursive
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
+from tcrules.grammar.records import dataclass, replace
 from tcrules.grammar.words import (
     BOOLEAN_FUNCTIONS,
     INT_MAX,

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

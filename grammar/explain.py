@@ -6,12 +6,12 @@ Each `_…` function below recognises one kind of mistake and returns None for o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lark import UnexpectedCharacters, UnexpectedToken
 from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
 from tcrules.grammar.explain_words import CONFUSABLE, HABITS, expected_text
+from tcrules.grammar.records import dataclass
 from tcrules.grammar.scan import TOKEN
 from tcrules.grammar.words import SECTION_WORDS, TEST_WORDS
 

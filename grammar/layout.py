@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from tcrules.grammar.records import dataclass
 
 WIDTH = 100
 

@@ -7,12 +7,12 @@ A file is cut into statements (`scan.py`), each is parsed by lark with the start
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError
+from tcrules.grammar.records import dataclass
 from tcrules.grammar.scan import MAX_ERRORS, MAX_SIZE, Chunk, Source, scan
 from tcrules.grammar.words import INT_MAX
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from tcrules.grammar.ast import Span
 from tcrules.grammar.diagnostics import Diagnostic, Label
+from tcrules.grammar.records import dataclass, field
 
 MAX_SIZE = 1024 * 1024
 MAX_NESTING = 60

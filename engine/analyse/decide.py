@@ -9,13 +9,13 @@ Derived relations are looked through.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.alternatives import direct
 from tcrules.engine.analyse.stratify import reads
 from tcrules.engine.show import show_literal
+from tcrules.grammar.records import dataclass
 from tcrules.instrument.schema import SETTLED
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.analyse.flat import FAny, FConst, FExpr, FOp, FVar
 from tcrules.engine.analyse.lattice import NUMBERS, UNKNOWN, Lattice, describe, entity
 from tcrules.engine.values import BASES, BOOL, FLOAT, FUNCTIONS, INT, OPERATIONS, STRING
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from tcrules.engine.analyse.faults import Faults

@@ -6,10 +6,10 @@ a name with `#` was made by analysis (`X#1` is a second `X`, `#1` the value of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.grammar.ast import NOWHERE, Span, Value
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

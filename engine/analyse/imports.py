@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,6 +12,7 @@ from tcrules.engine.analyse.symbols import SourceProgram
 from tcrules.grammar import ast
 from tcrules.grammar.ast import Span
 from tcrules.grammar.parser import parse
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from tcrules.grammar.diagnostics import Diagnostic

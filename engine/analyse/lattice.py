@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.ir import Type
 from tcrules.engine.values import BASES
+from tcrules.grammar.records import dataclass
 from tcrules.instrument.schema import TYPES
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ name use two variables.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.analyse.flat import (
@@ -27,6 +26,7 @@ from tcrules.engine.analyse.flat import (
     FVar,
 )
 from tcrules.grammar import ast
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
@@ -29,6 +28,7 @@ from tcrules.engine.analyse.symbols import SourceProgram, Symbols, collect
 from tcrules.engine.analyse.typecheck import check_columns, check_types
 from tcrules.engine.analyse.types import Columns, infer
 from tcrules.grammar import ast
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

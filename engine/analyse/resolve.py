@@ -7,13 +7,13 @@ out of later passes.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine import patterns
 from tcrules.engine.analyse.faults import Faults, counted, suggest
 from tcrules.engine.values import FUNCTIONS
 from tcrules.grammar import ast
+from tcrules.grammar.records import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

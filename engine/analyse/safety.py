@@ -8,7 +8,6 @@ share with the scope around them. Among the literals that are ready the first in
 from __future__ import annotations
 
 from collections.abc import Callable, Set
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse.flat import (
@@ -27,6 +26,7 @@ from tcrules.engine.analyse.flat import (
     inner_variables,
     own_variables,
 )
+from tcrules.grammar.records import replace
 
 if TYPE_CHECKING:
     from tcrules.engine.analyse.faults import Faults

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse.faults import Faults, suggest
@@ -11,6 +10,7 @@ from tcrules.engine.ir import Type
 from tcrules.engine.values import FUNCTIONS, normalise
 from tcrules.grammar import ast
 from tcrules.grammar.ast import Span, Value
+from tcrules.grammar.records import dataclass
 from tcrules.instrument.schema import BY_NAME
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ comparisons and arithmetic only.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse.expressions import Env, Seen, type_of
@@ -27,6 +26,7 @@ from tcrules.engine.analyse.flat import (
 from tcrules.engine.analyse.lattice import NUMBERS, UNKNOWN, Lattice
 from tcrules.engine.ir import Type
 from tcrules.engine.values import FLOAT, INT
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,11 +7,11 @@ where multiplicity would matter (projection, grouping, set operations) the node 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.ir import Compare, Const, Expr, Fact, Predicate, Term, Var
+from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
