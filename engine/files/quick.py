@@ -1,0 +1,72 @@
+"""Text files at the speed of NumPy's own parser: a million facts of three numbers in 0.1 s.
+
+The parser refuses what is no number and lines of another length, but skips empty lines; rows are therefore counted
+against lines. Whatever is unusual (quoted line ends, NULs, a faulty line) is left to `careful.py`, which gives the same
+facts or says what is wrong.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tcrules.engine.files.layout import has_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tcrules.engine.files.layout import Column, Layout
+    from tcrules.engine.ir import Predicate
+
+#: Types of fields; a bool is read as text one longer than "false", so that nothing is cut to fit.
+_FIELDS = {"int": "i8", "float": "f8", "bool": "U6", "string": "O"}
+
+
+def read_quickly(path: Path, layout: Layout, predicate: Predicate) -> list[Column] | None:
+    """The columns of a file with at least one fact, None where they need a closer look. O(bytes)."""
+    names = [column.name for column in predicate.columns]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        header = has_header(content[: content.find(b"\n") + 1] or content[:], layout, names)
+        lines = _lines(content) - header
+        if lines < 1 or content.find(b"\0") >= 0 or content[:3] == b"\xef\xbb\xbf":
+            return None
+    try:
+        rows = np.loadtxt(
+            path,
+            dtype=[(name, _FIELDS[column.type.base]) for name, column in zip(names, predicate.columns, strict=True)],
+            delimiter=layout.delimiter,
+            quotechar=layout.quote,
+            comments=None,
+            skiprows=int(header),
+            encoding="utf-8",
+            ndmin=1,
+        )
+    except ValueError:  # UnicodeDecodeError is one
+        return None
+    if len(rows) != lines:
+        return None
+    columns = [_column(rows[column.name], column.type.base) for column in predicate.columns]
+    return None if any(column is None for column in columns) else [c for c in columns if c is not None]
+
+
+def _lines(content: mmap.mmap) -> int:
+    size = len(content)
+    newlines = int(np.count_nonzero(np.frombuffer(content[:], np.uint8) == ord("\n")))
+    return newlines + (content[size - 1] != ord("\n"))
+
+
+def _column(values: np.ndarray, base: str) -> Column | None:
+    if base == "string":
+        return encode(values.tolist())
+    if base == "bool":
+        true = values == "true"
+        return true if bool(np.all(true | (values == "false"))) else None
+    return np.ascontiguousarray(values)
+
+
+def encode(values: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Texts as a code per value, and the distinct texts in the order of their first occurrence."""
+    places = {text: code for code, text in enumerate(dict.fromkeys(values))}
+    return np.fromiter(map(places.__getitem__, values), np.int64, len(values)), list(places)

@@ -1,0 +1,133 @@
+"""Rules over facts in files: what `tcrules query --facts` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
+from tcrules.engine.files.faults import FileFault, FileFaults
+from tcrules.engine.files.read import find, read_relation
+from tcrules.engine.ir import Any_, Atom
+from tcrules.engine.plan.build import compile_body
+from tcrules.engine.plan.plan import columns
+from tcrules.engine.reads import dependencies
+from tcrules.grammar import ast
+from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError, did_you_mean
+from tcrules.grammar.parser import parse_literals
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from tcrules.engine.files.layout import Column
+    from tcrules.engine.ir import Body, Fact, Predicate, Program, Value, Var
+    from tcrules.engine.plan.plan import Plan
+
+#: Name of a goal in diagnostics.
+GOAL = "<goal>"
+
+
+@dataclass(frozen=True, slots=True)
+class Datalog:
+    """A program to run over files.
+
+    Attributes:
+        program: the analysed rules.
+        results: derived relations that the file declares; all derived ones where it declares none.
+        goal: the body that was asked for.
+    """
+
+    program: Program
+    results: tuple[Predicate, ...]
+    goal: Body | None
+
+
+def load_datalog(path: Path, goal: str | None, parameters: Mapping[str, Value]) -> Datalog:
+    """Read and analyse a rule file and a goal. Raises TcrError with all faults."""
+    files = load([str(path)], find_files())
+    sources = dict(files.sources)
+    programs = list(files.programs)
+    if goal is not None:
+        literals = parse_literals(goal, GOAL)
+        query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="query")
+        programs.append(SourceProgram(GOAL, ast.Program((query,))))
+        sources[GOAL] = goal
+    analysis = analyse(programs, parameters)
+    program = analysis.program
+    if files.failed or program is None:
+        raise TcrError((*files.diagnostics, *analysis.diagnostics), sources)
+    body = next((i.each for i in program.invariants if i.id == "query"), None) if goal is not None else None
+    return Datalog(program, _results(files.programs, program), body)
+
+
+def _results(files: Sequence[SourceProgram], program: Program) -> tuple[Predicate, ...]:
+    derived = {name: found for name, found in program.predicates.items() if not found.observed}
+    declared = [
+        derived[statement.name]
+        for file in files
+        for statement in file.program.statements
+        if isinstance(statement, ast.RelationDeclaration) and statement.name in derived
+    ]
+    return tuple(declared or derived.values())
+
+
+def chosen(datalog: Datalog, names: Sequence[str]) -> tuple[Predicate, ...]:
+    """The results, or those of the given names. Raises TcrError for a name that no relation has."""
+    known = datalog.program.predicates
+    if not names:
+        return datalog.results
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise TcrError([_unknown(name, known) for name in unknown], {})
+    return tuple(known[name] for name in names)
+
+
+def _unknown(name: str, known: Iterable[str]) -> Diagnostic:
+    near = did_you_mean(name, known)
+    place = Label(ast.Span("--relation", 0, 0, 1, 1))
+    return Diagnostic(
+        "TCR201", "error", f"unknown relation `{name}`", (place,), (), f"did you mean `{near}`?" if near else None
+    )
+
+
+class Store(Protocol):
+    """What evaluates: the part of `VectorStore` that is used here."""
+
+    def load(self, predicate: Predicate, columns: Sequence[Any]) -> None: ...
+
+    def evaluate(self, bodies: Iterable[Body]) -> None: ...
+
+    def size(self, predicate: Predicate) -> int: ...
+
+    def columns_of(self, predicate: Predicate) -> Sequence[Column]: ...
+
+    def select(self, plan: Plan, variables: Sequence[Var], limit: int | None = None) -> list[Fact]: ...
+
+
+def fill(store: Store, program: Program, folder: Path, bodies: Sequence[Body]) -> None:
+    """Read the files of all relations that the bodies depend on. Raises FileFault with the faults of all files."""
+    faults: list[FileFault] = []
+    for name in sorted(dependencies(program, bodies)):
+        predicate = program.predicates[name]
+        if predicate.observed:
+            try:
+                store.load(predicate, read_relation(find(folder, name), predicate))
+            except FileFault as fault:
+                faults.append(fault)
+    if faults:
+        raise FileFaults(faults)
+
+
+def everything(predicate: Predicate) -> Body:
+    """The body that reads all facts of a relation."""
+    return (Atom(predicate, (Any_(),) * len(predicate.columns)),)
+
+
+def answers(store: Store, body: Body, limit: int | None) -> tuple[tuple[str, ...], list[Fact]]:
+    """The bindings of a body: names of its variables, then rows of their values in order."""
+    store.evaluate([body])
+    plan = compile_body(body)
+    # Variables with a leading mark were made by analysis and mean nothing to a reader.
+    shown = tuple(variable for variable in columns(plan) if not variable.name.startswith("#"))
+    return tuple(variable.name for variable in shown), store.select(plan, shown, limit)
