@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import exp
 from tcrules.engine import sql
-from tcrules.engine.ir import Atom, Body, Either, Group, Not, Predicate, Program, Rule, Stratum
+from tcrules.engine.ir import Atom, Predicate, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
 from tcrules.engine.plan.plan import Plan, Version
 from tcrules.engine.sql_values import binary, both, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from tcrules.engine.duckdb_store import DuckDBStore
 
@@ -27,35 +27,6 @@ if TYPE_CHECKING:
 
 class StoreFault(Exception):
     """The facts cannot be read or evaluated; the text says what is wrong and where."""
-
-
-def dependencies(program: Program, bodies: Iterable[Body]) -> set[str]:
-    """Names of the relations that the bodies read, directly or through rules."""
-    reads: dict[str, set[str]] = {}
-    for stratum in program.strata:
-        for rule in stratum.rules:
-            reads.setdefault(rule.head.predicate.name, set()).update(read_by(rule.body))
-    found: set[str] = set()
-    waiting = [name for body in bodies for name in read_by(body)]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(reads.get(name, ()))
-    return found
-
-
-def read_by(body: Body) -> Iterator[str]:
-    """Names of the relations that occur in a body, nested bodies included."""
-    for literal in body:
-        match literal:
-            case Atom(predicate):
-                yield predicate.name
-            case Not(body=inner) | Group(body=inner):
-                yield from read_by(inner)
-            case Either(alternatives):
-                for alternative in alternatives:
-                    yield from read_by(alternative)
 
 
 def derive(store: DuckDBStore, stratum: Stratum) -> None:

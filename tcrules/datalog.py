@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
 from tcrules.engine.files.faults import FileFault, FileFaults
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tcrules.engine.files.layout import Column
-    from tcrules.engine.ir import Body, Fact, Predicate, Program, Value, Var
-    from tcrules.engine.plan.plan import Plan
+    from tcrules.engine.ir import Body, Fact, Predicate, Program, Value
+    from tcrules.engine.vector import VectorStore
 
 #: Name of a goal in diagnostics.
 GOAL = "<goal>"
@@ -43,9 +42,9 @@ class Datalog:
     goal: Body | None
 
 
-def load_datalog(path: Path, goal: str | None, parameters: Mapping[str, Value]) -> Datalog:
-    """Read and analyse a rule file and a goal. Raises TcrError with all faults."""
-    files = load([str(path)], find_files())
+def load_datalog(paths: Sequence[Path], goal: str | None, parameters: Mapping[str, Value]) -> Datalog:
+    """Read and analyse rule files and a goal. Raises TcrError with all faults."""
+    files = load(map(str, paths), find_files())
     sources = dict(files.sources)
     programs = list(files.programs)
     if goal is not None:
@@ -87,26 +86,20 @@ def _unknown(name: str, known: Iterable[str]) -> Diagnostic:
     near = did_you_mean(name, known)
     place = Label(ast.Span("--relation", 0, 0, 1, 1))
     return Diagnostic(
-        "TCR201", "error", f"unknown relation `{name}`", (place,), (), f"did you mean `{near}`?" if near else None
+        "TCR201",
+        "error",
+        f"unknown relation `{name}`",
+        (place,),
+        (),
+        f"did you mean `{near}`?" if near else None,
     )
 
 
-class Store(Protocol):
-    """What evaluates: the part of `VectorStore` that is used here."""
+def open_store(program: Program, folder: Path, bodies: Sequence[Body]) -> VectorStore:
+    """A store with the facts of all relations that the bodies depend on. Raises FileFaults with the faults of all."""
+    from tcrules.engine.vector import VectorStore
 
-    def load(self, predicate: Predicate, columns: Sequence[Any]) -> None: ...
-
-    def evaluate(self, bodies: Iterable[Body]) -> None: ...
-
-    def size(self, predicate: Predicate) -> int: ...
-
-    def columns_of(self, predicate: Predicate) -> Sequence[Column]: ...
-
-    def select(self, plan: Plan, variables: Sequence[Var], limit: int | None = None) -> list[Fact]: ...
-
-
-def fill(store: Store, program: Program, folder: Path, bodies: Sequence[Body]) -> None:
-    """Read the files of all relations that the bodies depend on. Raises FileFault with the faults of all files."""
+    store = VectorStore(program)
     faults: list[FileFault] = []
     for name in sorted(dependencies(program, bodies)):
         predicate = program.predicates[name]
@@ -117,6 +110,7 @@ def fill(store: Store, program: Program, folder: Path, bodies: Sequence[Body]) -
                 faults.append(fault)
     if faults:
         raise FileFaults(faults)
+    return store
 
 
 def everything(predicate: Predicate) -> Body:
@@ -124,7 +118,7 @@ def everything(predicate: Predicate) -> Body:
     return (Atom(predicate, (Any_(),) * len(predicate.columns)),)
 
 
-def answers(store: Store, body: Body, limit: int | None) -> tuple[tuple[str, ...], list[Fact]]:
+def answers(store: VectorStore, body: Body, limit: int | None) -> tuple[tuple[str, ...], list[Fact]]:
     """The bindings of a body: names of its variables, then rows of their values in order."""
     store.evaluate([body])
     plan = compile_body(body)

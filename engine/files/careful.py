@@ -8,21 +8,21 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from tcrules.engine.files.faults import MOST, Fault, FileFault
 from tcrules.engine.files.layout import has_header
 from tcrules.engine.files.quick import encode
-from tcrules.engine.ir import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tcrules.engine.files.layout import Column, Layout
-    from tcrules.engine.ir import Predicate
+    from tcrules.engine.ir import Predicate, Value
 
 _INT = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE)
+_FLOAT = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|inf|infinity|nan)", re.IGNORECASE
+)
 _LIMIT = 2**63
 _SHOWN = 40
 _TYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
@@ -34,7 +34,9 @@ def read_carefully(path: Path, layout: Layout, predicate: Predicate) -> list[Col
     names = [column.name for column in predicate.columns]
     if not content and layout.may_have_header:
         header = layout.delimiter.join(names)
-        raise FileFault(path, [Fault(0, "the file is empty")], f"a relation without facts has the line {header!r}")
+        raise FileFault(
+            path, [Fault(0, "the file is empty")], f"a relation without facts has the line {header!r}"
+        )
     columns: list[list[Value]] = [[] for _ in names]
     faults: list[Fault] = []
     first = content[: content.find(b"\n") + 1] or content
@@ -54,14 +56,16 @@ def _text(path: Path, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         fault = Fault(line, f"the byte 0x{content[error.start]:02x} is no UTF-8 text")
-        raise FileFault(path, [fault], "facts are UTF-8 text; is this a compressed or another kind of file?") from None
+        raise FileFault(
+            path, [fault], "facts are UTF-8 text; is this a compressed or another kind of file?"
+        ) from None
 
 
 def _rows(text: str, layout: Layout, faults: list[Fault], *, skip: bool) -> Iterator[tuple[int, list[str]]]:
     """Rows with the lines where they begin; a fault of the format ends them."""
     quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
     csv.field_size_limit(max(len(text), 1))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True, **quoting)  # type: ignore[arg-type]
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True, **quoting)
     begin = 1
     try:
         for row in rows:
@@ -82,7 +86,9 @@ def _add(row: list[str], predicate: Predicate, columns: list[list[Value]], line:
         value = None if "\0" in text else _value(text, column.type.base)
         if value is None:
             shown = repr(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
-            why = "holds a NUL" if "\0" in text else f"is no {column.type.base}{_range(text, column.type.base)}"
+            why = (
+                "holds a NUL" if "\0" in text else f"is no {column.type.base}{_range(text, column.type.base)}"
+            )
             yield Fault(line, f"column {column.name}: {shown} {why}")
         else:
             values.append(value)

@@ -34,5 +34,7 @@ def has_header(first_line: bytes, layout: Layout, names: list[str]) -> bool:
     """Whether the first line of a file is exactly the names of the columns."""
     if not layout.may_have_header:
         return False
-    words = first_line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n").split(layout.delimiter)
+    words = (
+        first_line.decode("utf-8", "replace").removeprefix("\ufeff").rstrip("\r\n").split(layout.delimiter)
+    )
     return [word.strip('"') for word in words] == names

@@ -46,7 +46,9 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, predicate: Predicat
     columns: list[Column] = []
     for column in predicate.columns:
         values = arrays[column.name]
-        columns.append(encode(values.tolist()) if column.type.base == "string" else getattr(values, "data", values))
+        columns.append(
+            encode(values.tolist()) if column.type.base == "string" else getattr(values, "data", values)
+        )
     return columns
 
 

@@ -8,10 +8,10 @@ facts or says what is wrong.
 from __future__ import annotations
 
 import mmap
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from tcrules.engine.files.layout import has_header
 
 if TYPE_CHECKING:
@@ -32,23 +32,33 @@ def read_quickly(path: Path, layout: Layout, predicate: Predicate) -> list[Colum
         lines = _lines(content) - header
         if lines < 1 or content.find(b"\0") >= 0 or content[:3] == b"\xef\xbb\xbf":
             return None
+    types = [(name, _FIELDS[column.type.base]) for name, column in zip(names, predicate.columns, strict=True)]
     try:
-        rows = np.loadtxt(
-            path,
-            dtype=[(name, _FIELDS[column.type.base]) for name, column in zip(names, predicate.columns, strict=True)],
-            delimiter=layout.delimiter,
-            quotechar=layout.quote,
-            comments=None,
-            skiprows=int(header),
-            encoding="utf-8",
-            ndmin=1,
-        )
-    except ValueError:  # UnicodeDecodeError is one
+        rows = _parse(path, layout, types, int(header))
+    except (
+        ValueError,
+        UserWarning,
+    ):  # UnicodeDecodeError is a ValueError; the warning: no line holds anything
         return None
     if len(rows) != lines:
         return None
     columns = [_column(rows[column.name], column.type.base) for column in predicate.columns]
     return None if any(column is None for column in columns) else [c for c in columns if c is not None]
+
+
+def _parse(path: Path, layout: Layout, types: list[tuple[str, str]], skipped: int) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return np.loadtxt(
+            path,
+            dtype=types,
+            delimiter=layout.delimiter,
+            quotechar=layout.quote,
+            comments=None,
+            skiprows=skipped,
+            encoding="utf-8",
+            ndmin=1,
+        )
 
 
 def _lines(content: mmap.mmap) -> int:

@@ -39,6 +39,10 @@ def read_relation(path: Path, predicate: Predicate) -> list[Column]:
     from tcrules.engine.files.careful import read_carefully
     from tcrules.engine.files.quick import read_quickly
 
+    if not predicate.columns:
+        raise FileFault(
+            path, [Fault(0, f"relation {predicate.name} has no columns: no file can hold its facts")]
+        )
     layout = LAYOUTS[path.suffix]
     columns = read_quickly(path, layout, predicate) if path.stat().st_size else None
     return columns if columns is not None else read_carefully(path, layout, predicate)

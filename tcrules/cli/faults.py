@@ -35,6 +35,7 @@ class Refusal(click.ClickException):
 def refusal(error: Exception) -> Refusal:
     """The message for a failure that a command did not foresee itself."""
     from tcrules.engine.derive import StoreFault
+    from tcrules.engine.files.faults import FileFaults
     from tcrules.grammar.diagnostics import TcrError
     from tcrules.instrument.errors import RunError
     from tcrules.rules.infer import InferError
@@ -46,6 +47,8 @@ def refusal(error: Exception) -> Refusal:
         return Refusal(_rendered(error))
     if isinstance(error, (RunError, SelectionError, InferError)):
         return Refusal(f"error: {error.message}", error.help)
+    if isinstance(error, FileFaults):
+        return Refusal(f"error: facts cannot be read\n{error}", error.help)
     if isinstance(error, StoreFault):
         return Refusal(f"error: {error}", "check the run folder, or record the run again")
     if isinstance(error, OSError):

@@ -1,82 +1,84 @@
-"""`tcrules query`: ask a run for facts."""
+"""`tcrules query`: ask a run for facts, or run a rule file over facts in files."""
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import param_option, remark, result_console, rules_option, run_argument
+from tcrules.cli.common import param_option, rules_option
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tcrules.engine.ir import Fact, Value
+    from tcrules.engine.ir import Value
 
 EPILOG = """\b
 Examples:
   tcrules query runs/a 'optimizer_step(optimizer: O, step: S, skipped: true)'
   tcrules query runs/a 'gradient(param: P, step: S, norm: N), N > 10.0' --format csv
   tcrules query runs/a 'loss(S, L)' --rules project.tcr --limit 20
+  tcrules query --facts data/ program.tcr 'path(1, X)'
+  tcrules query --facts data/ program.tcr --out results/ --format parquet
 """
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.command(epilog=EPILOG)
-@run_argument
-@click.argument("body")
+@click.argument("source", type=_FOLDER, metavar="RUN|PROGRAM")
+@click.argument("goal", required=False)
 @rules_option
 @param_option
 @click.option(
-    "--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True
+    "--facts", type=_FOLDER, metavar="DIR", help="Read facts from files of this folder, not from a run."
+)
+@click.option("--out", type=_FOLDER, metavar="DIR", help="With --facts: write results as files.")
+@click.option(
+    "--relation", "relations", multiple=True, metavar="NAME", help="With --facts: only this result."
+)
+@click.option("--count", is_flag=True, help="With --facts: print the number of facts of each result.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "csv", "tsv", "json", "parquet"]), help="How to write."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N answers.")
 def command(
-    run: Path, body: str, rule_files: tuple[Path, ...], params: dict[str, Value], form: str, limit: int | None
+    source: Path,
+    goal: str | None,
+    rule_files: tuple[Path, ...],
+    params: dict[str, Value],
+    facts: Path | None,
+    out: Path | None,
+    relations: tuple[str, ...],
+    count: bool,
+    form: str | None,
+    limit: int | None,
 ) -> None:
-    """Print the bindings of BODY, a list of literals of the rule language, in the run in folder RUN."""
+    """Print the bindings of GOAL, a list of literals of the rule language.
+
+    RUN is the folder of a recorded run. With --facts DIR, the first argument is a rule file, PROGRAM, and the facts of
+    each relation that it declares but does not derive come from DIR/<relation>.facts (tab-separated), .tsv, .csv or
+    .parquet. Without GOAL, results are all derived relations that PROGRAM declares. Without GOAL on a terminal, a
+    prompt asks for goals.
+    """
+    if facts is not None:
+        from tcrules.cli.query_files import Wanted, run
+
+        run(facts, source, goal, rule_files, params, Wanted(out, relations, count, form, limit))
+        return
+    if out is not None or relations or count:
+        raise click.UsageError("--out, --relation and --count go with --facts DIR")
+    if goal is None:
+        raise click.UsageError("Missing argument 'GOAL'.")
     from tcrules.checking import query_run
-    from tcrules.report.terminal import counted
+    from tcrules.cli.answers import write
     from tcrules.selection import Selection
 
-    names, answers = query_run(run, body, Selection(rule_files, True, (), params), limit)
-    _WRITERS[form](names, answers)
-    more = " (limited)" if limit is not None and len(answers) == limit else ""
-    remark(f"tcrules: {counted(len(answers), 'answer')}{more}")
-
-
-def _as_text(names: tuple[str, ...], answers: list[Fact]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from tcrules.report.fold import shown
-    from tcrules.report.terminal import plain
-
-    if not names:
-        click.echo("true" if answers else "false")
-        return
-    table = Table(*names, box=None, pad_edge=False, header_style="bold")
-    for answer in answers:
-        table.add_row(*(Text(plain(shown(value))) for value in answer))
-    result_console().print(table)
-
-
-def _as_csv(names: tuple[str, ...], answers: list[Fact]) -> None:
-    import csv
-
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(answers)
-
-
-def _as_json(names: tuple[str, ...], answers: list[Fact]) -> None:
-    import json
-
-    click.echo(
-        json.dumps(
-            [dict(zip(names, answer, strict=True)) for answer in answers], indent=2, ensure_ascii=False
-        )
+    write(
+        *query_run(source, goal, Selection(rule_files, True, (), params), limit), answer_format(form), limit
     )
 
 
-_WRITERS = {"text": _as_text, "csv": _as_csv, "json": _as_json}
+def answer_format(form: str | None) -> str:
+    """The format of answers to a goal."""
+    if form in ("tsv", "parquet"):
+        raise click.UsageError(f"--format {form} goes with --out DIR; answers are text, csv or json")
+    return form or "text"
