@@ -7,7 +7,6 @@ facts or says what is wrong.
 
 from __future__ import annotations
 
-import mmap
 import warnings
 from typing import TYPE_CHECKING
 
@@ -27,11 +26,12 @@ _FIELDS = {"int": "i8", "float": "f8", "bool": "U6", "string": "O"}
 def read_quickly(path: Path, layout: Layout, predicate: Predicate) -> list[Column] | None:
     """The columns of a file with at least one fact, None where they need a closer look. O(bytes)."""
     names = [column.name for column in predicate.columns]
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        header = has_header(content[: content.find(b"\n") + 1] or content[:], layout, names)
-        lines = _lines(content) - header
-        if lines < 1 or content.find(b"\0") >= 0 or content[:3] == b"\xef\xbb\xbf":
-            return None
+    content = path.read_bytes()
+    header = has_header(content[: content.find(b"\n") + 1] or content, layout, names)
+    lines = _lines(content) - header
+    if lines < 1 or b"\0" in content or content.startswith(b"\xef\xbb\xbf"):
+        return None
+    del content
     types = [(name, _FIELDS[column.type.base]) for name, column in zip(names, predicate.columns, strict=True)]
     try:
         rows = _parse(path, layout, types, int(header))
@@ -61,10 +61,12 @@ def _parse(path: Path, layout: Layout, types: list[tuple[str, str]], skipped: in
         )
 
 
-def _lines(content: mmap.mmap) -> int:
-    size = len(content)
-    newlines = int(np.count_nonzero(np.frombuffer(content[:], np.uint8) == ord("\n")))
-    return newlines + (content[size - 1] != ord("\n"))
+def _lines(content: bytes) -> int:
+    """How many lines there are; 0 where a carriage return stands alone, which NumPy would read as a line's end."""
+    characters = np.frombuffer(content, np.uint8)
+    if np.count_nonzero(characters == ord("\r")) > content.count(b"\r\n"):
+        return 0
+    return int(np.count_nonzero(characters == ord("\n"))) + (characters[-1] != ord("\n"))
 
 
 def _column(values: np.ndarray, base: str) -> Column | None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tcrules.datalog import Store
     from tcrules.engine.ir import Predicate, Value
+    from tcrules.engine.vector import VectorStore
 
 
 @dataclass(frozen=True, slots=True)
