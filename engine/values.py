@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import re
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from tcrules.engine import patterns
@@ -275,6 +274,8 @@ def _sum(values: list[float]) -> Value | None:
         return _whole(int(sum(values)))
     if any(not math.isfinite(value) for value in values):
         return normalise(sum(value for value in values if not math.isfinite(value)))
+    from fractions import Fraction
+
     exact = sum(map(Fraction, values), Fraction(0))
     try:
         return float(exact) + 0.0

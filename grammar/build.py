@@ -6,9 +6,9 @@ import math
 import re
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from lark import Token, Transformer_NonRecursive
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
+from tcrules.grammar.machine import Token
 from tcrules.grammar.records import dataclass, replace
 from tcrules.grammar.words import (
     BOOLEAN_FUNCTIONS,
@@ -55,11 +55,13 @@ Child: TypeAlias = "Token | ast.Expression | ast.Literal | ast.Argument | Call |
 Children: TypeAlias = "list[Child]"
 
 
-class Builder(Transformer_NonRecursive[Token, object]):
-    """Bottom-up construction for one statement that begins at `offset` of `source`."""
+class Builder:
+    """Bottom-up construction for one statement that begins at `offset` of `source`.
+
+    `machine.run` calls the method of a rule's name with the rule's children.
+    """
 
     def __init__(self, source: Source, offset: int) -> None:
-        super().__init__(visit_tokens=False)
         self.source = source
         self.offset = offset
         self.diagnostics: list[Diagnostic] = []
@@ -70,8 +72,7 @@ class Builder(Transformer_NonRecursive[Token, object]):
     def at(self, child: Child) -> ast.Span:
         """The span of a token or node."""
         if isinstance(child, Token):
-            start, end = child.start_pos or 0, child.end_pos or 0
-            return self.source.span(self.offset + start, self.offset + end)
+            return self.source.span(self.offset + child.start_pos, self.offset + child.end_pos)
         return child.span
 
     def over(self, children: Sequence[Child | None]) -> ast.Span:

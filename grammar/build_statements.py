@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from lark import Token
 from tcrules.grammar import ast
 from tcrules.grammar.build import Body, Builder, Call, Section
+from tcrules.grammar.machine import Token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

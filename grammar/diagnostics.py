@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Literal
 
 from tcrules.grammar.records import dataclass
@@ -117,5 +116,7 @@ def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """
     if len(word) > 100:  # comparing is quadratic
         return None
+    import difflib
+
     close = difflib.get_close_matches(word, sorted(candidates), n=1, cutoff=0.6)
     return close[0] if close else None

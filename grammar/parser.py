@@ -1,13 +1,11 @@
 """Text to tree: `parse`, `parse_tests`, `parse_literals`.
 
-A file is cut into statements (`scan.py`), each is parsed by lark with the start symbol of its kind and built
-(`build.py`), then comments find their owners (`comments.py`). Faults of all statements are collected.
+A file is cut into statements (`scan.py`), each is parsed (`machine.py`) with the start symbol of its kind and
+built (`build.py`), then comments find their owners (`comments.py`). Faults of all statements are collected.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from functools import cache
 from typing import TYPE_CHECKING, cast
 
 from tcrules.grammar import ast
@@ -17,7 +15,6 @@ from tcrules.grammar.scan import MAX_ERRORS, MAX_SIZE, Chunk, Source, scan
 from tcrules.grammar.words import INT_MAX
 
 if TYPE_CHECKING:
-    from lark import Lark
     from tcrules.grammar.build import Body
     from tcrules.grammar.scan import Comment, Scan
 
@@ -140,9 +137,8 @@ class _File:
 
     def statement(self, chunk: Chunk) -> object | None:
         """Parse one statement; None where it has an error."""
-        from lark.exceptions import UnexpectedInput
         from tcrules.grammar.build_statements import StatementBuilder
-        from tcrules.grammar.explain import explain
+        from tcrules.grammar.machine import Unfit, run
 
         if chunk.kind not in self.kinds:
             self.diagnostics.append(self.misplaced(chunk))
@@ -151,14 +147,25 @@ class _File:
         builder = StatementBuilder(self.source, chunk.start)
         start = chunk.kind if chunk.kind == "query" else f"{chunk.kind}_statement"
         try:
-            tree = _lark().parse(text, start=start)
-        except UnexpectedInput as fault:
-            self.diagnostics.append(explain(fault, chunk, self.source))
+            statement = run(text, start, builder)
+        except Unfit:
+            self.diagnostics.append(self.syntax_fault(text, start, chunk))
             return None
-        statement = builder.transform(tree)
         self.diagnostics += builder.diagnostics or _too_much(statement, chunk, self.source)
         self.literals += builder.hosts
         return statement
+
+    def syntax_fault(self, text: str, start: str, chunk: Chunk) -> Diagnostic:
+        """What is wrong with a text that the machine refused, as lark sees it."""
+        from lark.exceptions import UnexpectedInput
+        from tcrules.grammar.explain import explain
+        from tcrules.grammar.tables import lark
+
+        try:
+            lark().parse(text, start=start)
+        except UnexpectedInput as fault:
+            return explain(fault, chunk, self.source)
+        raise AssertionError("lark accepts what its tables refuse")
 
     def query(self) -> tuple[list[Diagnostic], list[Comment], Body | None]:
         """Parse the whole file as a query."""
@@ -184,22 +191,6 @@ class _File:
         return Diagnostic("TCR118", "error", message, (Label(span),), (), help)
 
 
-@cache
-def _lark() -> Lark:
-    from lark import Lark
-
-    start = [f"{kind}_statement" for kind in (*_PROGRAM_KINDS, "test")]
-    return Lark.open(
-        "tcr.lark",
-        rel_to=__file__,
-        parser="lalr",
-        lexer="contextual",
-        start=[*start, "query"],
-        keep_all_tokens=True,
-        maybe_placeholders=False,
-    )
-
-
 def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnostic]:
     """Faults of a tree that only the whole shows: depth, and the one integer that fits only below a minus.
 
@@ -219,8 +210,8 @@ def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnosti
             if not isinstance(node.value, str | float) and node.value > INT_MAX:
                 label = Label(node.span, "integers have 64 bits")
                 return [Diagnostic("TCR113", "error", "integer out of range", (label,))]
-        elif dataclasses.is_dataclass(node) and not isinstance(node, ast.Span):
-            pending += [(getattr(node, item.name), depth + 1) for item in dataclasses.fields(node)]
+        elif hasattr(node, "__match_args__") and not isinstance(node, ast.Span):
+            pending += [(getattr(node, name), depth + 1) for name in node.__match_args__]
     return []
 
 

@@ -12,7 +12,7 @@ calls, "" for names) says "none" and the column's meaning says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SCHEMA_VERSION = 1
 
@@ -42,8 +42,7 @@ TYPES: dict[str, str] = {
 UNLEARNABLE = frozenset({"rank", "step", "call", "time", "fingerprint"})
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column: its type is a key of `TYPES`; `doc` gives meaning and unit."""
 
     name: str
@@ -51,8 +50,7 @@ class Column:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Relation:
+class Relation(NamedTuple):
     """One relation of observed facts. `phase` orders relations within a training iteration, causes first."""
 
     name: str

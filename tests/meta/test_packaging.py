@@ -35,7 +35,7 @@ def test_every_data_file_is_shipped():
         for pattern in patterns
         for file in _folder(package).glob(pattern)
     }
-    suffixes = (".tcr", ".tcr-test", ".lark")
+    suffixes = (".tcr", ".tcr-test", ".lark", ".json")
     data = {
         file
         for folder in SETTINGS["package-dir"].values()
