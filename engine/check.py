@@ -13,9 +13,9 @@ from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, Rule
 from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
-    from tcrules.engine.duckdb_store import DuckDBStore
     from tcrules.engine.facts import Coverage
     from tcrules.engine.naive import Instance
+    from tcrules.engine.store import Store
 
 _INT = Type("int", "int")
 #: Called with the number of rules that are done and the number of all.
@@ -37,7 +37,7 @@ class CheckResult:
 
 def check(
     program: Program,
-    store: DuckDBStore,
+    store: Store,
     coverage: Coverage,
     invariants: Sequence[Invariant] | None = None,
     progress: Progress | None = None,
@@ -109,7 +109,7 @@ def relation(name: str, variables: Sequence[Var]) -> Atom:
 
 def _check_family(
     family: Family,
-    store: DuckDBStore,
+    store: Store,
     coverage: Coverage,
     most: int,
     verdicts: dict[str, RuleVerdict],
@@ -140,7 +140,7 @@ def _check_family(
             store.drop_relation(atom.predicate)
 
 
-def _moments_in_gaps(store: DuckDBStore, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
+def _moments_in_gaps(store: Store, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
     """A table of the steps and ranks of instances at which watched facts are missing; None if there are none."""
     if not missing.gaps:
         return None
@@ -161,7 +161,7 @@ def _moments_in_gaps(store: DuckDBStore, invariant: Invariant, trigger: Atom, mi
     return atom
 
 
-def _numbers(store: DuckDBStore, family: Family, atoms: tuple[Atom | None, ...]) -> list[int]:
+def _numbers(store: Store, family: Family, atoms: tuple[Atom | None, ...]) -> list[int]:
     """For each member how many bindings the join of the tables has; None stands for an empty one."""
     numbers = [0] * len(family.members)
     body = tuple(atom for atom in atoms if atom is not None)
@@ -173,7 +173,7 @@ def _numbers(store: DuckDBStore, family: Family, atoms: tuple[Atom | None, ...])
 
 
 def _violations(
-    store: DuckDBStore, family: Family, broken: Atom, gaps: Atom | None, most: int
+    store: Store, family: Family, broken: Atom, gaps: Atom | None, most: int
 ) -> list[tuple[Binding, ...]]:
     """For each member its violations outside of gaps, earliest first, at most `most`."""
     invariant = family.invariant

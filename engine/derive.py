@@ -16,6 +16,7 @@ from tcrules.engine.ir import Atom, Predicate, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
 from tcrules.engine.plan.plan import Plan, Version
 from tcrules.engine.sql_values import binary, both, number
+from tcrules.engine.store import StoreFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from tcrules.engine.duckdb_store import DuckDBStore
 
     Compiled: TypeAlias = list[tuple[Rule, Plan]]
-
-
-class StoreFault(Exception):
-    """The facts cannot be read or evaluated; the text says what is wrong and where."""
 
 
 def derive(store: DuckDBStore, stratum: Stratum) -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import sqlglot
 from sqlglot import exp
 from tcrules.engine import sql
-from tcrules.engine.derive import StoreFault, derive
+from tcrules.engine.derive import derive
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, columns
 from tcrules.engine.reads import dependencies
 from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, data_type, number
+from tcrules.engine.store import StoreFault
 from tcrules.engine.values import normalise
 from tcrules.grammar.records import dataclass, field
 

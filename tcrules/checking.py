@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import CheckResult, Progress, check
-from tcrules.engine.derive import StoreFault
 from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.provenance import explain_violation
+from tcrules.engine.store import StoreFault
 from tcrules.engine.why_not import why_not
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME

@@ -34,8 +34,8 @@ class Refusal(click.ClickException):
 
 def refusal(error: Exception) -> Refusal:
     """The message for a failure that a command did not foresee itself."""
-    from tcrules.engine.derive import StoreFault
     from tcrules.engine.files.faults import FileFaults
+    from tcrules.engine.store import StoreFault
     from tcrules.grammar.diagnostics import TcrError
     from tcrules.instrument.errors import RunError
     from tcrules.rules.infer import InferError

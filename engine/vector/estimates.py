@@ -1,0 +1,39 @@
+"""Estimates of relations' sizes, for join orders."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcrules.engine.vector.keys import distinct
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tcrules.engine.vector.relation import Relation
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Numbers of facts, and of different values of a column as far as it costs little to know them."""
+
+    relations: Mapping[str, Relation]
+    #: Relations that are being derived; nobody knows how large they get.
+    changing: set[str]
+    _known: dict[tuple[str, int], float]
+
+    def rows(self, name: str) -> float:
+        if name in self.changing:
+            return 4.0 * max([1, *(relation.size for relation in self.relations.values())])
+        relation = self.relations.get(name)
+        return float(relation.size) if relation is not None else 0.0
+
+    def distinct(self, name: str, column: int) -> float:
+        if name in self.changing or name not in self.relations:
+            return max(1.0, math.sqrt(self.rows(name)))
+        key = (name, column)
+        if key not in self._known:
+            words = self.relations[name].columns()[column]
+            self._known[key] = float(max(1, len(distinct(words))))
+        return self._known[key]

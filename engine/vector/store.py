@@ -1,0 +1,330 @@
+"""Facts in memory as columns, and everything that rules derive from them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from tcrules.engine.facts import MemoryFacts, Stored
+from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
+from tcrules.engine.naive import EvaluationLimit
+from tcrules.engine.optimise.order import order
+from tcrules.engine.plan.build import compile_body
+from tcrules.engine.plan.plan import Plan, Scan, Version, columns
+from tcrules.engine.reads import dependencies
+from tcrules.engine.vector.batch import Batch, first_of_each, numbered
+from tcrules.engine.vector.derive import derive
+from tcrules.engine.vector.estimates import Estimates
+from tcrules.engine.vector.index import Index, index_rows
+from tcrules.engine.vector.indexes import Indexes, pattern
+from tcrules.engine.vector.relation import Best, Derived, Growing, Observed, Relation
+from tcrules.engine.vector.stream import Evaluation
+from tcrules.engine.vector.words import Texts, Words, decode, encode, encode_column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+#: An array of values, or places in a list of texts together with that list.
+Column: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an evaluation may use; `seconds` None: no limit."""
+
+    max_facts: int = 200_000_000
+    max_rounds: int = 10_000_000
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
+class VectorStore:
+    """One set of facts. Relations are derived when something first reads them."""
+
+    program: Program
+    limits: Limits = field(default_factory=Limits)
+    texts: Texts = field(default_factory=Texts)
+    relations: dict[str, Relation] = field(default_factory=dict)
+    #: Those of the stratum that is being derived.
+    filling: dict[str, Growing] = field(default_factory=dict)
+    _ready: set[str] = field(default_factory=set)
+    _indexes: dict[tuple[Any, ...], Indexes] = field(default_factory=dict)
+    _distinct: dict[tuple[str, int], float] = field(default_factory=dict)
+    _lookups: dict[tuple[str, tuple[int, ...]], tuple[Relation, Index]] = field(default_factory=dict)
+    _deadline: float | None = None
+
+    @classmethod
+    def from_memory(cls, facts: MemoryFacts, program: Program, limits: Limits | None = None) -> VectorStore:
+        """A store with a copy of facts."""
+        store = cls(program, limits or Limits())
+        for name, stored in facts.relations.items():
+            predicate = program.predicates.get(name)
+            if predicate is not None and predicate.observed:
+                store.give(predicate, [fact.values for fact in stored], [fact.id for fact in stored])
+        return store
+
+    # -------------------------------------------------------------------------------------------- facts in
+
+    def load(self, predicate: Predicate, columns: Sequence[Column]) -> None:
+        """Make arrays of ints, floats, bools or texts the facts of a relation.
+
+        Texts may come as an array of their own or as a pair: places in a list of different texts, and that list.
+
+        Raises:
+            TypeError: an array does not fit its column.
+            ValueError: a number of columns that is not the relation's, or columns of several lengths.
+        """
+        words = [
+            self.texts.numbers(column[1]).take(column[0])
+            if isinstance(column, tuple)
+            else encode_column(column, kind.type.base, self.texts)
+            for column, kind in zip(columns, predicate.columns, strict=False)
+        ]
+        sizes = set(map(len, words))
+        if len(columns) != len(predicate.columns) or len(sizes) > 1:
+            raise ValueError(f"{predicate.name} takes {len(predicate.columns)} columns of one length")
+        self._set(predicate, Observed(words, sizes.pop() if sizes else 0))
+
+    def give(self, predicate: Predicate, facts: Sequence[Fact], ids: Sequence[int] = ()) -> None:
+        """Make Python values the facts of a relation, with the ids of the facts."""
+        columns = list(zip(*facts, strict=True)) if facts else [()] * len(predicate.columns)
+        words = [
+            encode(values, column.type.base, self.texts)
+            for values, column in zip(columns, predicate.columns, strict=True)
+        ]
+        self._set(predicate, Observed(words, len(facts), np.array(ids, np.int64) if ids else None))
+
+    def _set(self, predicate: Predicate, relation: Relation) -> None:
+        self.relations[predicate.name] = relation
+        self._distinct = {key: number for key, number in self._distinct.items() if key[0] != predicate.name}
+
+    # -------------------------------------------------------------------------------------------- evaluation
+
+    def evaluate(self, bodies: Iterable[Body]) -> None:
+        """Derive what the bodies read.
+
+        Raises:
+            EvaluationLimit: a limit of the store is exceeded.
+        """
+        wanted = dependencies(self.program, bodies)
+        self._start_clock()
+        for stratum in self.program.strata:
+            names = [predicate.name for predicate in stratum.predicates]
+            if wanted.intersection(names) and not self._ready.issuperset(names):
+                self.filling = {predicate.name: _empty(predicate) for predicate in stratum.predicates}
+                self.relations.update(self.filling)
+                derive(self, stratum)
+                self._ready.update(names)
+
+    def derive_all(self) -> None:
+        """Derive every relation of the program."""
+        self.evaluate(
+            (everything(predicate),) for stratum in self.program.strata for predicate in stratum.predicates
+        )
+
+    def _start_clock(self) -> None:
+        if self.limits.seconds is not None and self._deadline is None:
+            self._deadline = time.monotonic() + self.limits.seconds
+
+    def tick(self, rows: int) -> None:
+        """Called while plans are evaluated.
+
+        Raises:
+            EvaluationLimit: the time is up.
+        """
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise EvaluationLimit(
+                f"not finished after {self.limits.seconds:g} seconds ({rows} bindings at work)"
+            )
+
+    def check_size(self) -> None:
+        """Raises:
+        EvaluationLimit: there are more facts than allowed.
+        """
+        if sum(relation.size for relation in self.relations.values()) > self.limits.max_facts:
+            raise EvaluationLimit(f"more than {self.limits.max_facts} facts")
+
+    def statistics(self, changing: set[str]) -> Estimates:
+        """Estimates for join orders; relations that are being derived count as large."""
+        return Estimates(self.relations, changing, self._distinct)
+
+    # -------------------------------------------------------------------------------------------- what plans read
+
+    def relation(self, predicate: Predicate) -> Relation:
+        """The facts of a relation; one that was never given is empty."""
+        found = self.relations.get(predicate.name)
+        if found is None:
+            found = Observed([np.empty(0, np.int64) for _ in predicate.columns], 0)
+            self.relations[predicate.name] = found
+        return found
+
+    def scan(self, predicate: Predicate, version: Version) -> tuple[list[Words], int]:
+        relation = self.relation(predicate)
+        if version is Version.DELTA:
+            found = self.filling[predicate.name].delta()
+            return found, len(found[0]) if found else relation.size
+        return relation.columns(), relation.size
+
+    def index(self, scan: Scan, shared: tuple[Var, ...]) -> tuple[list[Index], tuple[Var, ...]]:
+        names = tuple(dict.fromkeys(term for term in scan.terms if isinstance(term, Var)))
+        key = (scan.predicate.name, pattern(scan.terms), tuple(names.index(name) for name in shared))
+        growing = self._indexes.get(key)
+        relation = self.relation(scan.predicate)
+        if growing is None or growing.relation is not relation or growing.version != relation.version:
+            growing = self._indexes[key] = Indexes(relation, scan.terms, key[2], self.texts)
+        return growing.current(), names
+
+    # -------------------------------------------------------------------------------------------- facts out
+
+    def size(self, predicate: Predicate) -> int:
+        """The number of facts of a relation; observed facts that repeat count once."""
+        relation = self._complete(predicate)
+        return len(set(self._rows(predicate))) if predicate.observed else relation.size
+
+    def columns_of(self, predicate: Predicate) -> list[list[Value]]:
+        """The facts of a relation by columns."""
+        return [
+            decode(words, column.type.base, self.texts)
+            for words, column in zip(self._complete(predicate).columns(), predicate.columns, strict=True)
+        ]
+
+    def rounds(self, predicate: Predicate) -> dict[Fact, int]:
+        """The facts of a derived relation with the round in which each was found."""
+        numbers = self._complete(predicate).numbers().tolist()
+        return dict(zip(self._rows(predicate), numbers, strict=True))
+
+    def round_of(self, predicate: Predicate, fact: Fact) -> int | None:
+        """The round in which one derived fact was found; None if it does not hold or is observed."""
+        if predicate.observed:
+            return None
+        return next((number for number, _ in self._lookup(predicate, dict(enumerate(fact)))), None)
+
+    def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[Stored]:
+        """Facts whose column `i` equals `bound[i]`, in id order (derived ones: in order of their rounds)."""
+        for number, fact in sorted(self._lookup(predicate, bound), key=lambda found: found[0]):
+            yield Stored(number if predicate.observed else 0, fact)
+
+    def _lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[tuple[int, Fact]]:
+        relation = self._complete(predicate)
+        keys = tuple(sorted(bound))
+        found = self._lookups.get((predicate.name, keys))
+        if found is None or found[0] is not relation:
+            columns = [*relation.columns(), relation.numbers()]
+            found = (relation, index_rows(columns, list(keys), relation.size))
+            self._lookups[predicate.name, keys] = found
+        bases = [column.type.base for column in predicate.columns]
+        wanted = [encode((bound[key],), bases[key], self.texts) for key in keys]
+        first, counts = found[1].find(wanted, 1)
+        places = slice(int(first[0]), int(first[0] + counts[0]))
+        *columns, numbers = (column[places] for column in found[1].columns)
+        lists = [decode(words, base, self.texts) for words, base in zip(columns, bases, strict=True)]
+        facts = zip(*lists, strict=True) if lists else iter([()] * len(numbers))
+        return zip(numbers.tolist(), facts, strict=True)
+
+    def _complete(self, predicate: Predicate) -> Relation:
+        self.evaluate([(everything(predicate),)])
+        return self.relation(predicate)
+
+    def _rows(self, predicate: Predicate) -> Iterator[Fact]:
+        columns = self.columns_of(predicate)
+        return zip(*columns, strict=True) if columns else iter([()] * self.relation(predicate).size)
+
+    # -------------------------------------------------------------------------------------------- plans
+
+    def create_from(self, relation: Atom, plan: Plan) -> int:
+        """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are."""
+        variables = [term for term in relation.arguments if isinstance(term, Var)]
+        batch = Evaluation(self).collect(plan, variables)
+        kept = batch.take(first_of_each(batch.list(variables), batch.size))
+        self._set(relation.predicate, Observed(kept.list(variables), kept.size))
+        return kept.size
+
+    def drop_relation(self, predicate: Predicate) -> None:
+        """Forget a relation that was given or created."""
+        self._set(predicate, Observed([np.empty(0, np.int64) for _ in predicate.columns], 0))
+
+    def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
+        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct."""
+        batch = Evaluation(self).collect(plan)
+        if not keys:
+            return [(batch.size,)]
+        numbers, count = numbered(batch.list(keys), batch.size)
+        first = np.zeros(count, np.int64)
+        first[numbers] = np.arange(batch.size)
+        sizes = np.bincount(numbers, minlength=count).tolist()
+        return list(zip(*self._decoded(batch.take(first), keys), sizes, strict=True))
+
+    def select(
+        self,
+        plan: Plan,
+        output: Sequence[Var],
+        limit: int | None = None,
+        *,
+        first: Sequence[Var] = (),
+        within: Var | None = None,
+    ) -> list[Fact]:
+        """The distinct bindings of a plan, in the order of `first`, then of all values.
+
+        Args:
+            plan: what to evaluate.
+            output: the variables to return, in order.
+            limit: at most so many bindings.
+            first: variables that order before the others do.
+            within: the limit holds for each value of this variable.
+        """
+        batch = Evaluation(self).collect(plan, output)
+        if not output:
+            return [()] if batch.size else []
+        batch = batch.take(first_of_each(batch.list(output), batch.size))
+        batch = batch.take(self._order(batch, [*first, *output]))
+        if limit is not None and within is not None:
+            batch = batch.take(_first_within(batch.columns[within], limit))
+        elif limit is not None:
+            batch = batch.take(np.arange(min(limit, batch.size)))
+        return list(zip(*self._decoded(batch, output), strict=True))
+
+    def query(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
+        """The bindings of a body: names of its variables, then rows of their values in order."""
+        self.evaluate([body])
+        places = order(body, self.statistics(set()))
+        plan = compile_body(tuple(body[place] for place in places))
+        bound = set(columns(plan))
+        names = [name for name in columns(compile_body(body)) if name in bound]
+        # Variables with a leading mark were made by analysis and mean nothing to a reader.
+        shown = tuple(name for name in names if not name.name.startswith("#"))
+        return tuple(name.name for name in shown), self.select(plan, shown, limit)
+
+    def _order(self, batch: Batch, names: Sequence[Var]) -> Words:
+        words = [
+            self.texts.ranks().take(batch.columns[name])
+            if name.type.base == "string"
+            else batch.columns[name]
+            for name in names
+        ]
+        return np.lexsort(words[::-1])
+
+    def _decoded(self, batch: Batch, names: Sequence[Var]) -> list[list[Value]]:
+        return [decode(batch.columns[name], name.type.base, self.texts) for name in names]
+
+
+def _empty(predicate: Predicate) -> Growing:
+    width = len(predicate.columns)
+    return Best(width, predicate.best) if predicate.best else Derived(width)
+
+
+def _first_within(groups: Words, most: int) -> Words:
+    """Places of the first `most` rows of each group."""
+    order_ = np.argsort(groups, kind="stable")
+    ordered = groups.take(order_)
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(groups) else order_
+    sizes = np.diff(np.append(begins, len(groups)))
+    place = np.arange(len(groups)) - np.repeat(begins, sizes)
+    return np.sort(order_.compress(place < most))
+
+
+def everything(predicate: Predicate) -> Atom:
+    """An atom that asks for all facts of a relation."""
+    return Atom(predicate, tuple(Any_() for _ in predicate.columns))
