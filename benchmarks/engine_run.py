@@ -1,0 +1,86 @@
+"""Runs a command with a limit on time and memory, and measures the process: wall, CPU, peak memory."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+KILOBYTE = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run. `status` is "" or why there is no result; times in seconds, `peak` in MB."""
+
+    wall: float
+    cpu: float
+    peak: float
+    status: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds of wall time, and bytes of address space."""
+
+    seconds: float = 60.0
+    memory: int = 12 * 2**30
+
+
+def run(command: Sequence[str], limits: Limits, environment: Mapping[str, str]) -> Measured:
+    """Run a command to its end or to a limit."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        begin = time.perf_counter()
+        # The only thread is that of the timer, which is not started yet.
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=errors,
+            env={**os.environ, **environment},
+            preexec_fn=lambda: _restrict(limits),
+            start_new_session=True,
+        )
+        late = threading.Event()
+        timer = threading.Timer(limits.seconds, _stop, (process.pid, late))
+        timer.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begin
+        timer.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
+        output.seek(0)
+        errors.seek(0)
+        why = _why(process.returncode, late.is_set(), errors.read())
+        cpu = usage.ru_utime + usage.ru_stime
+        return Measured(wall, cpu, usage.ru_maxrss * KILOBYTE / 1e6, why, output.read())
+
+
+def _restrict(limits: Limits) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (limits.memory, limits.memory))
+
+
+def _stop(process: int, late: threading.Event) -> None:
+    late.set()
+    os.killpg(process, signal.SIGKILL)
+
+
+def _why(code: int, late: bool, errors: str) -> str:
+    if late:
+        return "out of time"
+    if code == 0:
+        return ""
+    lines = errors.strip().splitlines()
+    text = lines[-1].strip() if lines else f"exit code {code}"
+    lower = errors.lower()
+    if any(word in lower for word in ("memory", "bad_alloc", "resource error", "table_space", "stack limit")):
+        return "out of memory"
+    return f"failed: {text[:60]}"
