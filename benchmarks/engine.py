@@ -2,10 +2,10 @@
 
     python benchmarks/engine.py [--only chain,grid] [--engines tcrules,clingo] [--repeat 3]
 
-Peers that are not installed are left out: pip install clingo egglog; apt-get install swi-prolog-nox. Starting the
-process and reading the facts count, conversion of the facts to an engine's own format does not. Every result is checked by the
-number of facts of each relation. Ratios are of CPU time (user and system, all threads); over 1, tcrules is better.
-The figures of Soufflé are recorded: CPU seconds of Soufflé's interpreter on two cores of a like machine.
+Peers that are not installed are left out: pip install clingo egglog; apt-get install swi-prolog-nox. The start of the
+process and reading the facts count; conversion of the facts to an engine's own format does not. Every result is
+checked by the number of facts of each relation. Ratios are of CPU time (user and system, all threads); over 1, tcrules
+is better. The figures of Soufflé are recorded: CPU seconds of its interpreter on two cores of a like machine.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tcrules.engine.files.faults import MOST, Fault, FileFault
 from tcrules.engine.files.quick import encode
 from tcrules.grammar.diagnostics import did_you_mean
@@ -43,13 +44,9 @@ def _read(connection: duckdb.DuckDBPyConnection, path: Path, predicate: Predicat
     # Names are [a-z][a-z0-9_]*: quoting is enough.
     listed = ", ".join(f'CAST("{c.name}" AS {_SQL[c.type.base]}) AS "{c.name}"' for c in predicate.columns)
     arrays = connection.execute(f"SELECT {listed} FROM read_parquet(?)", [str(path)]).fetchnumpy()
-    columns: list[Column] = []
-    for column in predicate.columns:
-        values = arrays[column.name]
-        columns.append(
-            encode(values.tolist()) if column.type.base == "string" else getattr(values, "data", values)
-        )
-    return columns
+    # Masked arrays, where something could be absent; nothing is.
+    plain = ((column, np.ma.getdata(arrays[column.name])) for column in predicate.columns)
+    return [encode(values.tolist()) if column.type.base == "string" else values for column, values in plain]
 
 
 def _wrong_columns(found: dict[str, str], predicate: Predicate) -> list[Fault]:

@@ -66,7 +66,7 @@ def _lines(content: bytes) -> int:
     characters = np.frombuffer(content, np.uint8)
     if np.count_nonzero(characters == ord("\r")) > content.count(b"\r\n"):
         return 0
-    return int(np.count_nonzero(characters == ord("\n"))) + (characters[-1] != ord("\n"))
+    return int(np.count_nonzero(characters == ord("\n"))) + int(characters[-1] != ord("\n"))
 
 
 def _column(values: np.ndarray, base: str) -> Column | None:
