@@ -39,14 +39,14 @@ def order(
     waiting = list(range(len(body)))
     result: list[int] = []
     while waiting:
-        made = {variable for place in waiting for variable in _makes(body[place])}
+        made = {variable for place in waiting for variable in makes(body[place])}
         ready = [place for place in waiting if _ready(body[place], known, made)]
         # What the text has first can always come first, so something is ready.
         chosen = _choose(body, ready or waiting[:1], known, statistics, first)
         first = None
         result.append(chosen)
         waiting.remove(chosen)
-        known |= _binds(body[chosen])
+        known |= binds(body[chosen])
     return result
 
 
@@ -104,7 +104,7 @@ def _variables(atom: Atom) -> set[Var]:
     return {term for term in atom.arguments if isinstance(term, Var)}
 
 
-def _makes(literal: Literal) -> set[Var]:
+def makes(literal: Literal) -> set[Var]:
     """Variables that a literal binds in a way that only works while they are unbound."""
     match literal:
         case Bind(variable=variable):
@@ -117,5 +117,6 @@ def _makes(literal: Literal) -> set[Var]:
             return set()
 
 
-def _binds(literal: Literal) -> set[Var]:
-    return _variables(literal) if isinstance(literal, Atom) else _makes(literal)
+def binds(literal: Literal) -> set[Var]:
+    """Variables that have a value once the literal holds."""
+    return _variables(literal) if isinstance(literal, Atom) else makes(literal)

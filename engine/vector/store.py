@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
 from tcrules.engine.naive import EvaluationLimit
+from tcrules.engine.optimise.demand import demanded
 from tcrules.engine.optimise.order import order
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, Scan, Version, columns
@@ -296,6 +297,26 @@ class VectorStore:
         # Variables with a leading mark were made by analysis and mean nothing to a reader.
         shown = tuple(name for name in names if not name.name.startswith("#"))
         return tuple(name.name for name in shown), self.select(plan, shown, limit)
+
+    def ask(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
+        """As `query`, but derives only what the body asks for; relations that are derived already are read."""
+        waiting = {name for name in dependencies(self.program, [body]) if name not in self._ready}
+        unfinished = tuple(
+            s for s in self.program.strata if waiting.intersection(p.name for p in s.predicates)
+        )
+        program, goal = demanded(replace(self.program, strata=unfinished), body, self.statistics(waiting))
+        return self._branch(program).query(goal, limit)
+
+    def _branch(self, program: Program) -> VectorStore:
+        """A store that begins with the facts of this one and goes its own way."""
+        return VectorStore(
+            program,
+            self.limits,
+            self.texts,
+            dict(self.relations),
+            _ready=set(self._ready),
+            _deadline=self._deadline,
+        )
 
     def _order(self, batch: Batch, names: Sequence[Var]) -> Words:
         words = [
