@@ -1,0 +1,148 @@
+"""Facts that live checking holds: event relations by step, settled ones as a whole, both with hash indexes on demand."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from tcrules.engine.values import NAN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from tcrules.engine.ir import Fact, Predicate
+
+#: Values of the key columns (one value, or a tuple of several) -> rows. Without columns: all rows.
+Index = Any
+
+
+class Table:
+    """Rows of one relation, with indexes by columns that are made when first asked for."""
+
+    __slots__ = ("_indexes", "rows")
+
+    def __init__(self, rows: Collection[Fact] = ()) -> None:
+        self.rows = rows
+        self._indexes: dict[tuple[int, ...], Index] = {}
+
+    def index(self, columns: tuple[int, ...]) -> Index:
+        """Rows by the values of the columns; rows themselves if there are no columns."""
+        if not columns:
+            return self.rows
+        found = self._indexes.get(columns)
+        if found is None:
+            found = defaultdict(list)
+            rows = self.rows
+            for key, row in zip(map(itemgetter(*columns), rows), rows, strict=True):
+                found[key].append(row)
+            found.default_factory = None
+            self._indexes[columns] = found
+        return found
+
+
+EMPTY = Table()
+
+
+class Facts:
+    """Observed facts that rules may still need.
+
+    Facts of event relations lie in one table for each step, those of settled relations in one each. Relations that were
+    not announced by `watch` are not held, settled ones excepted: a rule that is added later may need them.
+    """
+
+    def __init__(self) -> None:
+        self._steps: dict[str, dict[int, list[Fact]]] = {}
+        self._tables: dict[tuple[str, int], Table] = {}
+        self._settled: dict[str, dict[Fact, None]] = {}
+        self._settled_tables: dict[str, Table] = {}
+        self._back: dict[str, int] = {}
+
+    def watch(self, relation: str, back: int) -> None:
+        """From now on hold the facts of an event relation for `back` steps after their own is closed."""
+        self._back[relation] = max(back, self._back.get(relation, 0))
+        self._steps.setdefault(relation, {})
+
+    @property
+    def back(self) -> Mapping[str, int]:
+        """The event relations that are held, each with the number of closed steps."""
+        return self._back
+
+    # -------------------------------------------------------------------------------------------- writing
+
+    def add_events(self, relation: str, step_column: int, rows: Sequence[Fact]) -> None:
+        """Add facts to their steps."""
+        steps = self._steps.get(relation)
+        if steps is None or not rows:
+            return
+        of_row = itemgetter(step_column)
+        first = of_row(rows[0])
+        if len(rows) == 1 or set(map(of_row, rows)) == {first}:  # the usual batch, without a loop in Python
+            steps.setdefault(first, []).extend(rows)
+            return
+        for row in rows:
+            steps.setdefault(of_row(row), []).append(row)
+
+    def add_settled(self, relation: str, rows: Iterable[Fact]) -> list[Fact]:
+        """Add facts that belong to no step; returns those that are new."""
+        known = self._settled.setdefault(relation, {})
+        new = [row for row in dict.fromkeys(rows) if row not in known]
+        known.update(dict.fromkeys(new))
+        if new:
+            self._settled_tables.pop(relation, None)
+        return new
+
+    def forget(self, first_open: int) -> None:
+        """Drop what no step from `first_open` on looks back to."""
+        for relation, steps in self._steps.items():
+            limit = first_open - self._back[relation]
+            for step in [step for step in steps if step < limit]:
+                del steps[step]
+                self._tables.pop((relation, step), None)
+
+    # -------------------------------------------------------------------------------------------- reading
+
+    def at(self, relation: str, step: int) -> Table:
+        """The facts of one step. The step is closed: nothing is added any more."""
+        key = (relation, step)
+        table = self._tables.get(key)
+        if table is None:
+            rows = self._steps.get(relation, {}).get(step)
+            if rows is None:
+                return EMPTY
+            table = self._tables[key] = Table(rows)
+        return table
+
+    def settled(self, relation: str) -> Table:
+        """All facts of a settled relation."""
+        table = self._settled_tables.get(relation)
+        if table is None:
+            rows = list(self._settled.get(relation, ()))
+            table = self._settled_tables[relation] = Table(rows)
+        return table
+
+    def steps(self, after: float, until: float) -> set[int]:
+        """Steps in (after, until] of which facts are held."""
+        return {step for steps in self._steps.values() for step in steps if after < step <= until}
+
+    def held(self) -> dict[str, int]:
+        """How many facts are held of each relation."""
+        found = {name: sum(map(len, steps.values())) for name, steps in self._steps.items()}
+        return found | {name: len(rows) for name, rows in self._settled.items()}
+
+
+def normaliser(predicate: Predicate) -> Callable[[Fact], Fact] | None:
+    """Makes equal values identical (see `values.normalise`); None where the columns need nothing."""
+    floats = [at for at, column in enumerate(predicate.columns) if column.type.base == "float"]
+    if not floats:
+        return None
+
+    def normalised(row: Fact) -> Fact:
+        values = list(row)
+        for at in floats:
+            value = float(values[at])
+            values[at] = NAN if math.isnan(value) else value + 0.0
+        return tuple(values)
+
+    return normalised
