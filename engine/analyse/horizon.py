@@ -16,7 +16,7 @@ from tcrules.engine.show import show_literal
 from tcrules.instrument.schema import SETTLED, TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 #: A rule that looks back further than this is treated as unbounded.
 MOST_STEPS_BACK = 1000
@@ -48,8 +48,9 @@ class Horizon:
     """What an invariant reads, relative to the step with whose end it is decided.
 
     `back`: for each event relation how many steps before that one are read. `settled`: relations that are remembered
-    as a whole. `because`: the literal that leaves the memory unbounded; then nothing else is given. `last` and `root`
-    place atoms: an atom's step is `Links.offset(atom, root) - last` steps after the decision's. `first_steps`: how many steps before its decision an instance's first event may be.
+    as a whole. `first_steps`: how many steps before the decision the event may be that an instance needs.
+    `because`: the literal that leaves the memory unbounded; then nothing else is given.
+    An atom's step is `Links.offset(atom, root) - last` steps after that of the decision.
     """
 
     back: Mapping[str, int] = field(default_factory=dict)
@@ -80,7 +81,7 @@ class Horizons:
     def reach(self, predicate: ir.Predicate) -> Reach | None:
         """None: its facts may depend on any step."""
         if predicate.observed:
-            return _observed(predicate)
+            return observed_reach(predicate)
         if predicate.name.startswith("$"):
             return Reach()  # the constants of a rule family
         return self._derived.get(predicate.name)
@@ -169,7 +170,9 @@ class Horizons:
             return None
         if all(reach is not None and reach.settled for reach in outside):
             return Reach()
-        columns = [at for kind in ("step", "call") for at, c in enumerate(predicate.columns) if c.type.name == kind]
+        columns = [
+            at for kind in ("step", "call") for at, c in enumerate(predicate.columns) if c.type.name == kind
+        ]
         return Reach(tuple(columns[:1]), {predicate.name: (0, 0)}) if columns else None
 
     def _verified(self, predicate: ir.Predicate, stratum: ir.Stratum) -> Reach | None:
@@ -305,7 +308,8 @@ def _closed(found: Mapping[str, Reach | None], own: Mapping[str, ir.Predicate]) 
     return {name: Reach(reach.moments, outside) for name, reach in found.items() if reach is not None}
 
 
-def _observed(predicate: ir.Predicate) -> Reach | None:
+def observed_reach(predicate: ir.Predicate) -> Reach | None:
+    """How facts of an observed relation belong to steps; None: not to one that its columns tell."""
     kinds = [column.type.name for column in predicate.columns]
     if predicate.name in SETTLED or not any(map(_may_be_moment, predicate.columns)):
         return Reach()
@@ -359,8 +363,3 @@ def atoms(body: ir.Body) -> Iterator[ir.Atom]:
             yield literal
         for inner in nested(literal):
             yield from atoms(inner)
-
-
-def unbounded(horizons: Iterable[Horizon]) -> list[str]:
-    """The literals that leave memory unbounded."""
-    return [horizon.because for horizon in horizons if not horizon.bounded]

@@ -1,4 +1,4 @@
-"""Facts that live checking holds: event relations by step, settled ones as a whole, both with hash indexes on demand."""
+"""Facts that live checking holds: events by step, settled facts as a whole, both with hash indexes on demand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from tcrules.engine.values import NAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Set
 
-    from tcrules.engine.ir import Fact, Predicate
+    from tcrules.engine.ir import Fact, Predicate, Value
 
 #: Values of the key columns (one value, or a tuple of several) -> rows. Without columns: all rows.
 Index = Any
@@ -57,6 +57,7 @@ class Facts:
         self._tables: dict[tuple[str, int], Table] = {}
         self._settled: dict[str, dict[Fact, None]] = {}
         self._settled_tables: dict[str, Table] = {}
+        self._new: dict[str, list[Fact]] = {}
         self._back: dict[str, int] = {}
 
     def watch(self, relation: str, back: int) -> None:
@@ -71,26 +72,30 @@ class Facts:
 
     # -------------------------------------------------------------------------------------------- writing
 
-    def add_events(self, relation: str, step_column: int, rows: Sequence[Fact]) -> None:
-        """Add facts to their steps."""
+    def add_events(self, relation: str, step_column: int, rows: list[Fact], among: Set[Value]) -> None:
+        """Add facts to their steps, which are `among` the given ones."""
         steps = self._steps.get(relation)
         if steps is None or not rows:
             return
-        of_row = itemgetter(step_column)
-        first = of_row(rows[0])
-        if len(rows) == 1 or set(map(of_row, rows)) == {first}:  # the usual batch, without a loop in Python
-            steps.setdefault(first, []).extend(rows)
+        if len(among) == 1:  # the usual batch, without a loop in Python
+            steps.setdefault(rows[0][step_column], []).extend(rows)  # type: ignore[arg-type]
             return
         for row in rows:
-            steps.setdefault(of_row(row), []).append(row)
+            steps.setdefault(row[step_column], []).append(row)  # type: ignore[arg-type]
 
-    def add_settled(self, relation: str, rows: Iterable[Fact]) -> list[Fact]:
-        """Add facts that belong to no step; returns those that are new."""
+    def add_settled(self, relation: str, rows: Iterable[Fact]) -> bool:
+        """Add facts that belong to no step; whether one of them is new."""
         known = self._settled.setdefault(relation, {})
         new = [row for row in dict.fromkeys(rows) if row not in known]
         known.update(dict.fromkeys(new))
         if new:
             self._settled_tables.pop(relation, None)
+            self._new.setdefault(relation, []).extend(new)
+        return bool(new)
+
+    def take_new(self) -> dict[str, list[Fact]]:
+        """The settled facts that were added since the last call."""
+        new, self._new = self._new, {}
         return new
 
     def forget(self, first_open: int) -> None:

@@ -1,0 +1,116 @@
+"""Derived relations in live checking: facts of one step, made when first asked for, and settled facts as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tcrules.engine import ir
+from tcrules.engine.live.compile import Compiled, Source, compile_rule
+from tcrules.engine.live.tables import Facts, Table
+from tcrules.engine.naive import EvaluationLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from tcrules.engine.analyse.horizon import Horizons
+    from tcrules.engine.ir import Fact
+
+#: A stratum may derive so many facts for one step, or from settled facts.
+MOST_DERIVED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A stratum whose rules are compiled; `settled`: it reads no events."""
+
+    stratum: ir.Stratum
+    rules: tuple[tuple[str, Compiled], ...]
+    settled: bool
+
+
+class Derived:
+    """What the rules of one program derive from the facts that are held."""
+
+    def __init__(self, program: ir.Program, horizons: Horizons, facts: Facts) -> None:
+        self._facts = facts
+        self._layers: dict[str, _Layer] = {}
+        self._tables: dict[tuple[str, int | None], Table] = {}
+        self._given: dict[str, Table] = {}
+        for stratum in program.strata:
+            reaches = [horizons.reach(predicate) for predicate in stratum.predicates]
+            if any(reach is None for reach in reaches):
+                continue
+            settled = all(reach is not None and reach.settled for reach in reaches)
+            rules = tuple((r.head.predicate.name, _compiled(r, horizons)) for r in stratum.rules)
+            layer = _Layer(stratum, rules, settled)
+            self._layers.update({predicate.name: layer for predicate in stratum.predicates})
+
+    def give(self, name: str, rows: Iterable[Fact]) -> None:
+        """A relation that is given: the constants of a rule family."""
+        self._given[name] = Table(list(rows))
+
+    def index(self, source: Source, step: int) -> Any:
+        """The index that an atom looks into when rules are evaluated for a step."""
+        name, offset = source.predicate.name, source.offset
+        if source.predicate.observed:
+            table = self._facts.settled(name) if offset is None else self._facts.at(name, step + offset)
+        elif name in self._given:
+            table = self._given[name]
+        else:
+            table = self.table(name, None if offset is None else step + offset)
+        return table.index(source.columns)
+
+    def table(self, name: str, step: int | None) -> Table:
+        """The facts of a derived relation at a step; None: of a settled one."""
+        key = (name, step)
+        if key not in self._tables:
+            self._derive(self._layers[name], step)
+        return self._tables[key]
+
+    def forget(self, before: int) -> None:
+        """Drop facts of earlier steps; if they are asked for again they are derived again."""
+        for key in [key for key in self._tables if key[1] is not None and key[1] < before]:
+            del self._tables[key]
+
+    def settle_again(self) -> dict[str, list[Fact]]:
+        """Derive everything settled anew; returns the facts by which each relation differs from before."""
+        changed: dict[str, list[Fact]] = {}
+        before = {name: table for (name, step), table in self._tables.items() if step is None}
+        for name in before:
+            del self._tables[name, None]
+        for name, table in before.items():
+            difference = set(table.rows) ^ set(self.table(name, None).rows)
+            if difference:
+                changed[name] = list(difference)
+        return changed
+
+    def _derive(self, layer: _Layer, step: int | None) -> None:
+        found: dict[str, dict[Fact, bool]] = {predicate.name: {} for predicate in layer.stratum.predicates}
+        self._publish(found, step)
+        at = 0 if step is None else step
+        while True:
+            more = [
+                (name, rule.evaluate(lambda source: self.index(source, at))) for name, rule in layer.rules
+            ]
+            size = sum(map(len, found.values()))
+            for name, facts in more:
+                found[name].update(facts)
+            now = sum(map(len, found.values()))
+            if now > MOST_DERIVED:
+                names = ", ".join(found)
+                raise EvaluationLimit(f"more than {MOST_DERIVED} facts while deriving {names}")
+            self._publish(found, step)
+            if now == size or not layer.stratum.recursive:
+                return
+
+    def _publish(self, found: Mapping[str, dict[Fact, bool]], step: int | None) -> None:
+        for name, facts in found.items():
+            self._tables[name, step] = Table(list(facts))
+
+
+def _compiled(rule: ir.Rule, horizons: Horizons) -> Compiled:
+    reach = horizons.reach(rule.head.predicate)
+    assert reach is not None, "the caller leaves out what has no reach"
+    term = rule.head.arguments[reach.moments[0]] if reach.moments else None
+    return compile_rule(rule, horizons, term.name if isinstance(term, ir.Var) else "")

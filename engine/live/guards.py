@@ -1,0 +1,97 @@
+"""When a settled fact comes too late: it could have taken part in an instance of a step that is already decided.
+
+Settled facts are recorded before the first event that names their object, so usually a late one (a model that is made
+at step 100) concerns no earlier event. That is checked: an atom over a settled relation shares a variable with an event
+of the body; if no decided event had the late fact's value there, no earlier instance could have read the fact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tcrules.engine import ir
+from tcrules.engine.analyse.horizon import atoms
+from tcrules.instrument.schema import TYPES, UNLEARNABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tcrules.engine.analyse.horizon import Horizons
+    from tcrules.engine.ir import Fact
+    from tcrules.engine.live.tables import Facts
+
+#: A column of an event relation.
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """One atom over a settled relation: columns that share a variable with a column of an event."""
+
+    relation: str
+    shared: tuple[tuple[int, Place], ...]
+
+    def harmless(self, fact: Fact, seen: Seen) -> bool:
+        """Whether no decided instance could have read the fact."""
+        return any(not seen.has(place, fact[column]) for column, place in self.shared)
+
+
+class Seen:
+    """Names of objects, and ranks, that decided events had in some columns: as many as the run has objects."""
+
+    def __init__(self) -> None:
+        self._values: dict[Place, set[Any]] = {}
+
+    def watch(self, place: Place) -> None:
+        """Note the values of a column from now on."""
+        self._values.setdefault(place, set())
+
+    def has(self, place: Place, value: object) -> bool:
+        """Whether a decided event had the value."""
+        return value in self._values[place]
+
+    def note(self, facts: Facts, step: int) -> None:
+        """The facts of a step are decided."""
+        for (relation, column), values in self._values.items():
+            rows = facts.at(relation, step).rows
+            values.update([row[column] for row in rows])
+
+
+def guards(
+    bodies: Iterable[tuple[ir.Body, Sequence[ir.Body]]], horizons: Horizons
+) -> tuple[tuple[Guard, ...], tuple[Place, ...]]:
+    """Guards for bodies, each with nested ones that belong to it; and the places that they must know about."""
+    found: dict[Guard, None] = {}
+    for body, more in bodies:
+        places = _places(body)
+        for atom in (atom for part in (body, *more) for atom in atoms(part)):
+            reach = horizons.reach(atom.predicate)
+            if reach is not None and reach.settled and not atom.predicate.name.startswith("$"):
+                terms = [
+                    (at, term.name) for at, term in enumerate(atom.arguments) if isinstance(term, ir.Var)
+                ]
+                shared = tuple((at, place) for at, name in terms for place in places.get(name, ()))
+                found[Guard(atom.predicate.name, shared)] = None
+    needed = dict.fromkeys(place for guard in found for _, place in guard.shared)
+    return tuple(found), tuple(needed)
+
+
+def _places(body: ir.Body) -> dict[str, list[Place]]:
+    """Columns of the events of a body in which a variable stands that names an object or a rank."""
+    found: dict[str, list[Place]] = {}
+    for literal in body:
+        if isinstance(literal, ir.Atom) and literal.predicate.observed:
+            columns = literal.predicate.columns
+            if not any(column.type.name == "step" for column in columns):
+                continue
+            for at, term in enumerate(literal.arguments):
+                if isinstance(term, ir.Var) and _names_object(columns[at].type):
+                    found.setdefault(term.name, []).append((literal.predicate.name, at))
+    return found
+
+
+def _names_object(kind: ir.Type) -> bool:
+    """Values of such a type are as many as the run has objects or ranks, not as many as it has events."""
+    entity = kind.base == "string" and kind.name != "string" and kind.name not in UNLEARNABLE
+    return kind.name == "rank" or (entity and (kind.name in TYPES or kind.name != kind.base))

@@ -1,0 +1,75 @@
+"""The order in which the literals of a body are solved; a conjunction means the same in every order that is safe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tcrules.engine import ir
+from tcrules.engine.plan.build import expression_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Set
+
+
+def ordered(body: ir.Body, bound: Set[str], is_event: Callable[[ir.Atom], bool]) -> list[ir.Literal]:
+    """The body in a safe order that tests early and looks facts up by what is bound.
+
+    Raises ValueError where no order is safe; analysis lets no such body pass.
+    """
+    outer = set(bound).union(*(_binds(literal) for literal in body))
+    known = set(bound)
+    waiting = list(enumerate(body))
+    done: list[ir.Literal] = []
+    while waiting:
+        ready = [item for item in waiting if _reads(item[1], outer) <= known]
+        if not ready:
+            raise ValueError("no literal of the body finds bound what it reads")
+        best = min(ready, key=lambda item: (*_cost(item[1], known, is_event), item[0]))
+        waiting.remove(best)
+        done.append(best[1])
+        known |= _binds(best[1])
+    return done
+
+
+def _cost(literal: ir.Literal, known: Set[str], is_event: Callable[[ir.Atom], bool]) -> tuple[int, int]:
+    """Cheap tests, then existence, then the most selective atom, then nested bodies that bind."""
+    if isinstance(literal, ir.Compare | ir.Bind):
+        return 0, 0
+    if isinstance(literal, ir.Not):
+        return 2, 0
+    if not isinstance(literal, ir.Atom):
+        return 4, 0
+    terms = [term for term in literal.arguments if not isinstance(term, ir.Any_)]
+    keys = [term for term in terms if isinstance(term, ir.Const) or term.name in known]
+    if len(keys) == len(terms):
+        return 1, 0
+    return 3, (0 if keys else 2) + (not is_event(literal))
+
+
+def _binds(literal: ir.Literal) -> set[str]:
+    if isinstance(literal, ir.Atom):
+        return {term.name for term in literal.arguments if isinstance(term, ir.Var)}
+    if isinstance(literal, ir.Bind):
+        return {literal.variable.name}
+    if isinstance(literal, ir.Group):
+        return {literal.result.name}
+    return {variable.name for variable in literal.binds} if isinstance(literal, ir.Either) else set()
+
+
+def _reads(literal: ir.Literal, outer: Set[str]) -> set[str]:
+    """Variables that must be bound before the literal."""
+    if isinstance(literal, ir.Atom):
+        return set()
+    if isinstance(literal, ir.Compare):
+        return _names(literal.left) | _names(literal.right)
+    if isinstance(literal, ir.Bind):
+        return _names(literal.value)
+    shared = {variable.name for variable in literal.shared}
+    if isinstance(literal, ir.Group):
+        given = [value for value in (literal.value, literal.key) if value is not None]
+        shared = shared.union(*map(_names, given)) - {literal.result.name}
+    return shared & outer
+
+
+def _names(expression: ir.Expr) -> set[str]:
+    return {variable.name for variable in expression_variables(expression)}

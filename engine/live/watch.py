@@ -1,0 +1,168 @@
+"""The rules of one program under live checking: families that are decided step by step, and rules that are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcrules.engine import ir
+from tcrules.engine.analyse.horizon import Horizons, atoms
+from tcrules.engine.families import Family, families, singles
+from tcrules.engine.live.compile import Compiled, compile_invariant
+from tcrules.engine.live.derived import Derived
+from tcrules.engine.live.guards import Guard, guards
+from tcrules.engine.live.tally import Tally
+from tcrules.engine.values import normalise
+from tcrules.engine.verdict import doubt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from tcrules.engine.analyse.horizon import Horizon
+    from tcrules.engine.facts import Coverage
+    from tcrules.engine.ir import Fact, Invariant
+    from tcrules.engine.live.guards import Seen
+    from tcrules.engine.live.tables import Facts
+    from tcrules.engine.verdict import Binding, Doubt
+
+
+@dataclass(slots=True)
+class Watcher:
+    """One rule family. `since`: the first step that it sees. `wrong`: why its verdicts cannot be trusted.
+
+    `failed`: why it was given up at some step; what it found violated before remains so. `driver`: the event relation
+    that an instance needs, with its step relative to the decision; None where that is a derived one.
+    """
+
+    family: Family
+    horizon: Horizon
+    compiled: Compiled
+    tally: Tally
+    driver: tuple[str, int] | None
+    guards: tuple[Guard, ...]
+    reads: frozenset[str]
+    since: int | None = None
+    active: bool = False
+    wrong: str = ""
+    failed: str = ""
+    _doubt: tuple[Coverage, Doubt] | None = None
+
+    def decide(
+        self, step: int, facts: Facts, derived: Derived, coverage: Coverage
+    ) -> Sequence[tuple[Invariant, Binding]]:
+        """Evaluate the instances that are decided with the end of a step; returns the certain violations."""
+        if self.failed or (self.driver and not facts.at(self.driver[0], step + self.driver[1]).rows):
+            return ()
+        if self.since is not None and step - max(self.horizon.back.values(), default=0) < self.since:
+            return ()
+        self.active = True
+        try:
+            found = self.compiled.evaluate(lambda source: derived.index(source, step))
+        except Exception as fault:  # a rule must not end the session, whatever is wrong with it
+            self.failed = f"could not be evaluated at step {step}: {type(fault).__name__}: {fault}"
+            return ()
+        if not found:
+            return ()
+        if self._doubt is None or self._doubt[0] is not coverage:
+            self._doubt = (coverage, doubt(self.family.invariant, coverage))
+        missing = self._doubt[1]
+        return () if missing.rule else self.tally.add(step, found, missing)
+
+
+class Watch:
+    """What live checking does with one program. `late`: rules that no step decides, with the literal that is why."""
+
+    def __init__(
+        self, program: ir.Program, facts: Facts, seen: Seen, most: int, since: int | None = None
+    ) -> None:
+        self.program = program
+        self.watchers: list[Watcher] = []
+        self.late: dict[str, str] = {}
+        horizons = Horizons(program.strata)
+        self.derived = Derived(program, horizons, facts)
+        for family, horizon in bounded(program, horizons):
+            if not horizon.bounded:
+                self.late.update({member.id: horizon.because for member in family.members})
+                continue
+            if family.constants is not None:
+                rows = [tuple(map(normalise, row)) for row in family.facts]
+                self.derived.give(family.constants.predicate.name, rows)
+            self.watchers.append(self._watcher(family, horizon, horizons, seen, most, since))
+            for name, back in horizon.back.items():
+                facts.watch(name, back)
+
+    def _watcher(
+        self, family: Family, horizon: Horizon, horizons: Horizons, seen: Seen, most: int, since: int | None
+    ) -> Watcher:
+        invariant = family.invariant
+        compiled = compile_invariant(
+            invariant.each, invariant.expect, invariant.variables, horizons, horizon.root, horizon.last
+        )
+        bodies = [(invariant.each, invariant.expect)]
+        reached = _reached(self.program, (invariant.each, *invariant.expect))
+        bodies += [(rule.body, ()) for rule in reached]
+        found, places = guards(bodies, horizons)
+        for place in places:
+            seen.watch(place)
+        reads = frozenset(
+            atom.predicate.name for body, more in bodies for part in (body, *more) for atom in atoms(part)
+        )
+        driver = _driver(invariant, horizon, horizons)
+        return Watcher(family, horizon, compiled, Tally(family, most), driver, found, reads, since)
+
+    @property
+    def back(self) -> int:
+        """How many steps before the one that is decided are read at most."""
+        return max((back for watcher in self.watchers for back in watcher.horizon.back.values()), default=0)
+
+    def steps_ahead(self) -> set[int]:
+        """How many steps after an event instances may be decided that need it."""
+        return {ahead for watcher in self.watchers for ahead in watcher.horizon.first_steps}
+
+    def unsettle(self, changed: Mapping[str, Sequence[Fact]], seen: Seen) -> None:
+        """Settled facts came after steps had been decided: rules that they could have changed are not trusted."""
+        for watcher in self.watchers:
+            for guard in watcher.guards if watcher.active and not watcher.wrong else ():
+                if any(not guard.harmless(fact, seen) for fact in changed.get(guard.relation, ())):
+                    watcher.wrong = f"facts of {guard.relation} came after steps that they concern"
+                    break
+
+
+def bounded(program: ir.Program, horizons: Horizons) -> Iterator[tuple[Family, Horizon]]:
+    """The program's rule families with their horizons.
+
+    A family that has no bound is taken apart: constants that its members do not share may be offsets of steps.
+    """
+    for family in families(program.invariants):
+        horizon = horizons.horizon(family.invariant.each, family.invariant.expect)
+        if horizon.bounded or len(family.members) == 1:
+            yield family, horizon
+            continue
+        for single in singles(family.members):
+            yield single, horizons.horizon(single.invariant.each, single.invariant.expect)
+
+
+def _driver(invariant: Invariant, horizon: Horizon, horizons: Horizons) -> tuple[str, int] | None:
+    """The first event of a body, which is at the horizon's root, if it is observed."""
+    for literal in invariant.each:
+        if isinstance(literal, ir.Atom):
+            reach = horizons.reach(literal.predicate)
+            if reach is None or not reach.settled:
+                return (literal.predicate.name, -horizon.last) if literal.predicate.observed else None
+    return None
+
+
+def _reached(program: ir.Program, bodies: Iterable[ir.Body]) -> list[ir.Rule]:
+    """The rules that bodies read, directly or through others."""
+    rules: dict[str, list[ir.Rule]] = {}
+    for stratum in program.strata:
+        for rule in stratum.rules:
+            rules.setdefault(rule.head.predicate.name, []).append(rule)
+    waiting = [atom.predicate.name for body in bodies for atom in atoms(body)]
+    names: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in names:
+            names.add(name)
+            waiting += [atom.predicate.name for rule in rules.get(name, ()) for atom in atoms(rule.body)]
+    return [rule for name in sorted(names) for rule in rules.get(name, ())]

@@ -1,0 +1,251 @@
+"""Random programs over relations with ranks, steps and calls, and random ways in which their facts may arrive.
+
+Facts keep the promises that live checking builds on: facts about one call have one step, and a rank reports the facts
+of a step before it closes it. Settled facts mostly come first, but some come late.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import strategies as st
+from tcrules.engine import ir
+from tcrules.engine.analyse import analyse, load_text
+from tcrules.engine.facts import Coverage, Gap, MemoryFacts, Stored
+from tcrules.grammar.render import render
+
+# A copy of its own, as the domains are changed.
+_spec = importlib.util.spec_from_file_location("live_base", Path(__file__).with_name("strategies.py"))
+assert _spec and _spec.loader
+base = importlib.util.module_from_spec(_spec)
+sys.modules["live_base"] = base
+_spec.loader.exec_module(base)
+
+WORLD = 2
+STEPS = 4
+EVENTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "event": (("rank", "rank"), ("step", "step"), ("a", "int"), ("s", "string")),
+    "made": (("rank", "rank"), ("call", "call"), ("step", "step"), ("a", "int")),
+    "inner": (("forward", "call"), ("step", "step"), ("w", "float")),
+    "touch": (("rank", "rank"), ("thing", "thing"), ("step", "step"), ("on", "bool")),
+}
+SETTLED: dict[str, tuple[tuple[str, str], ...]] = {
+    "item": (("thing", "thing"), ("a", "int")),
+    "label": (("a", "int"), ("s", "string")),
+}
+UNPLACED: dict[str, tuple[tuple[str, str], ...]] = {"place": (("call", "call"), ("a", "int"))}
+OBSERVED = EVENTS | SETTLED | UNPLACED
+base.DOMAINS.update(
+    rank=[0, 1], step=list(range(STEPS)), call=list(range(1, 2 * STEPS + 1)), thing=["x", "y", "z"]
+)
+base.PREFIX.update(rank="R", step="T", call="C", thing="O")
+Columns = tuple[tuple[str, str], ...]
+#: What a session is told: ("feed", relation, rows), ("advance", rank, step), ("end", rank), ("gap", gap), ("world",).
+Action = tuple
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A program, what happens in a run, and all facts of it."""
+
+    text: str
+    program: ir.Program = field(repr=False)
+    actions: tuple[Action, ...]
+    facts: MemoryFacts
+
+    def _repr_pretty_(self, printer, _cycle: bool) -> None:
+        """What to read of an example that fails."""
+        printer.text(f"{self.text}\n{chr(10).join(map(str, self.actions))}\n{self.facts.coverage}")
+
+
+class _Writer(base._Writer):
+    """Steps are mostly the step of the body's first event, or one next to it."""
+
+    def atom(self, name: str, columns: Columns, body, tag: str = "") -> str:
+        arguments = []
+        for column, kind in columns:
+            value = self._step(body) if kind == "step" else self._other(kind, body, tag)
+            if value:
+                arguments.append(f"{column}: {value}")
+        return f"{name}({', '.join(arguments)})"
+
+    def _step(self, body) -> str:
+        around = {**body.outer, **body.bound}
+        if "T0" not in around:
+            body.bound["T0"] = "step"
+            return "T0"
+        choice = self.draw(st.integers(0, 19))
+        if choice >= 7:
+            return "T0"
+        if choice >= 3:
+            return self.pick(["T0 + 1", "T0 - 1", "T0 - 2", "1 + T0"])
+        if choice == 2:
+            return ""
+        value = self.pick(["T1", "2"])
+        if value == "T1":
+            body.bound.setdefault(value, "step")
+        return value
+
+    def _other(self, kind: str, body, tag: str) -> str:
+        choice = self.draw(st.integers(0, 9))
+        if choice <= 1:
+            return ""
+        if choice == 2:
+            return base.show_value(self.pick(base.DOMAINS[kind]))
+        value = f"{base.PREFIX[kind]}{tag}{self.draw(st.integers(0, 1))}"
+        body.bound.setdefault(value, kind)
+        return value
+
+    def body(self, relations: dict[str, Columns], *, most: int = 3, tag: str = "", outer=None):
+        """At the outermost level the first atom is an event, so that there is a step."""
+        body = base._Body([], {}, dict(outer or {}))
+        if outer is None:
+            stepped = sorted(name for name, columns in relations.items() if ("step", "step") in columns)
+            name = self.pick(stepped)
+            body.parts.append(self.atom(name, relations[name], body))
+        for _ in range(self.draw(st.integers(1 - (outer is None), most - 1))):
+            name = self.pick([n for n in sorted(relations) if n not in UNPLACED or self.chance(4)])
+            body.parts.append(self.atom(name, relations[name], body, tag if tag and self.chance(2) else ""))
+        return body
+
+    def stratum(self, number: int, known: dict[str, Columns]):
+        """One derived relation, usually with a step, or one over settled relations only."""
+        name = f"d{number}"
+        settled = self.chance(4)
+        reads = {n: c for n, c in known.items() if n in SETTLED or n in self.settled} if settled else known
+        kinds = ["int", "thing", "string"] if settled else ["int", "rank", "thing", "call"]
+        columns = tuple((f"c{at}", self.pick(kinds)) for at in range(self.draw(st.integers(1, 2))))
+        if settled:
+            self.settled.add(name)
+        elif not self.chance(6):
+            columns = (("step", "step"), *columns)
+        lines = [f"relation {name}({', '.join(f'{column}: {kind}' for column, kind in columns)})"]
+        lines.append(self._rule(name, columns, reads, reads))
+        more = range(self.draw(st.integers(0, 2)))
+        lines += [self._rule(name, columns, {**reads, name: columns}, reads) for _ in more]
+        return lines, {name: columns}
+
+    def _rule(self, name: str, columns: Columns, reads: dict[str, Columns], lower: dict[str, Columns]) -> str:
+        plain = name in self.settled or not any(("step", "step") in c for c in reads.values())
+        body = super_body(self, reads) if plain else self.body(reads)
+        recursive = any(part.split("(")[0] == name for part in body.parts)
+        self.decorate(body, lower, grows=not recursive)
+        return self.rule(name, columns, body)
+
+    settled: set[str]
+
+    def term(self, kind: str, body) -> str:
+        """A head's step is that of its body."""
+        visible = body.visible(kind)
+        if kind == "step" and "T0" in visible and not self.chance(12):
+            return "T0"
+        if visible and not self.chance(4):
+            return self.pick(visible)
+        return base.show_value(self.pick(base.DOMAINS[kind]))
+
+
+def super_body(writer: _Writer, relations: dict[str, Columns]):
+    """A body without an event."""
+    body = base._Body([], {}, {})
+    for _ in range(writer.draw(st.integers(1, 2))):
+        name = writer.pick(sorted(relations))
+        body.parts.append(writer.atom(name, relations[name], body))
+    return body
+
+
+def step_of(call: int) -> int:
+    """Facts about one call have one step."""
+    return (call - 1) // 2
+
+
+def _rows(draw: Callable[..., object], name: str, most: int) -> list[tuple]:
+    columns = OBSERVED[name]
+    cells = [st.sampled_from(base.DOMAINS[kind]) for _, kind in columns]
+    if name == "inner":
+        cells[0] = st.sampled_from([0, *base.DOMAINS["call"]])
+    rows = draw(st.lists(st.tuples(*cells), max_size=most))
+    kinds = [kind for _, kind in columns]
+    if "call" in kinds and "step" in kinds:
+        call, step = kinds.index("call"), kinds.index("step")
+        rows = [(*r[:step], step_of(r[call]) if r[call] else r[step], *r[step + 1 :]) for r in rows]
+    return list(dict.fromkeys(rows))
+
+
+def _moment(draw: Callable[..., object], name: str, row: tuple) -> tuple[int, int]:
+    """The rank that reports a fact, and the step before whose end it does so."""
+    values = {kind: value for (_, kind), value in zip(OBSERVED[name], row, strict=True)}
+    rank = values.get("rank", draw(st.integers(0, WORLD - 1)))
+    early = 0 if draw(st.integers(0, 3)) else draw(st.integers(0, STEPS - 1))
+    return rank, values.get("step", early)
+
+
+def _arrival(draw: Callable[..., object], facts: dict[str, list[tuple]], gaps: list[Gap]) -> list[Action]:
+    """Each rank's facts step by step, each step's in random portions; the ranks interleaved."""
+    waiting: dict[int, list[list[Action]]] = {rank: [[] for _ in range(STEPS)] for rank in range(WORLD)}
+    for name, rows in facts.items():
+        portions: dict[tuple[int, int, int], list[tuple]] = {}
+        for row in rows:
+            portions.setdefault((*_moment(draw, name, row), draw(st.integers(0, 1))), []).append(row)
+        for (rank, step, _), portion in portions.items():
+            waiting[rank][step].append(("feed", name, portion))
+    for gap in gaps:
+        waiting[draw(st.integers(0, WORLD - 1))][draw(st.integers(0, STEPS - 1))].append(("gap", gap))
+    lines: list[list[Action]] = []
+    for rank, steps in waiting.items():
+        line: list[Action] = []
+        for step, actions in enumerate(steps):
+            line += [*draw(st.permutations(actions)), ("advance", rank, step)]
+        lines.append(line)
+    merged: list[Action] = []
+    while any(lines):
+        line = draw(st.sampled_from([line for line in lines if line]))
+        merged.append(line.pop(0))
+    merged.insert(draw(st.integers(0, 3)) * len(merged) // 6, ("world",))
+    return merged
+
+
+def _gaps(draw: Callable[..., object]) -> list[Gap]:
+    if draw(st.integers(0, 2)):
+        return []
+    names, ranks, steps = (
+        st.sampled_from(sorted(EVENTS)),
+        st.integers(-1, WORLD - 1),
+        st.integers(0, STEPS - 1),
+    )
+    made = st.builds(Gap, names, ranks, steps, st.one_of(st.just(-1), steps), st.just("lost"))
+    return draw(st.lists(made, max_size=2))
+
+
+@st.composite
+def streams(draw: Callable[..., object], most_facts: int = 12, strata: int = 2) -> Stream:
+    """A random program and a run of two ranks and a few steps."""
+    writer = _Writer(draw)
+    writer.settled = set()
+    known = dict(OBSERVED)
+    lines = ["type thing <: string"]
+    for name, columns in OBSERVED.items():
+        lines.append(f"relation {name}({', '.join(f'{column}: {kind}' for column, kind in columns)})")
+    for number in range(draw(st.integers(0, strata))):
+        more, made = writer.stratum(number, known)
+        lines += more
+        known |= made
+    lines += [writer.invariant(number, known) for number in range(3)]
+    text = "\n".join(lines) + "\n"
+    loaded = load_text(text, "random.tcr")
+    analysis = analyse(loaded.programs)
+    errors = [d for d in (*loaded.diagnostics, *analysis.diagnostics) if d.severity == "error"]
+    assert not errors and analysis.program is not None, f"{text}\n{render(errors, loaded.sources)}"
+    facts = {name: _rows(draw, name, most_facts if name in EVENTS else 4) for name in OBSERVED}
+    gaps = _gaps(draw)
+    recorded = frozenset(OBSERVED) - (
+        {draw(st.sampled_from(sorted(OBSERVED)))} if writer.chance(8) else set()
+    )
+    actions = _arrival(draw, facts, gaps)
+    told = tuple(action[1] for action in actions if action[0] == "gap")
+    stored = {name: tuple(Stored(0, row) for row in rows) for name, rows in facts.items()}
+    coverage = Coverage(recorded, told, complete=not writer.chance(6))
+    return Stream(text, analysis.program, tuple(actions), MemoryFacts(stored, coverage))
