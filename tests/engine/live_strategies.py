@@ -7,6 +7,7 @@ of a step before it closes it. Settled facts mostly come first, but some come la
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +41,13 @@ SETTLED: dict[str, tuple[tuple[str, str], ...]] = {
 UNPLACED: dict[str, tuple[tuple[str, str], ...]] = {"place": (("call", "call"), ("a", "int"))}
 OBSERVED = EVENTS | SETTLED | UNPLACED
 base.DOMAINS.update(
-    rank=[0, 1], step=list(range(STEPS)), call=list(range(1, 2 * STEPS + 1)), thing=["x", "y", "z"]
+    rank=[0, 1],
+    step=list(range(STEPS)),
+    call=list(range(1, 2 * STEPS + 1)),
+    thing=["x", "y"],
+    int=[-1, 0, 1],  # small domains: most joins meet
+    string=["a", "a.b"],
+    float=[-0.0, 0.0, 0.25, math.inf, math.nan],
 )
 base.PREFIX.update(rank="R", step="T", call="C", thing="O")
 Columns = tuple[tuple[str, str], ...]
@@ -78,12 +85,12 @@ class _Writer(base._Writer):
         if "T0" not in around:
             body.bound["T0"] = "step"
             return "T0"
-        choice = self.draw(st.integers(0, 19))
-        if choice >= 7:
+        choice = self.draw(st.integers(0, 39))
+        if choice >= 8:
             return "T0"
-        if choice >= 3:
+        if choice >= 2:
             return self.pick(["T0 + 1", "T0 - 1", "T0 - 2", "1 + T0"])
-        if choice == 2:
+        if choice == 1:
             return ""
         value = self.pick(["T1", "2"])
         if value == "T1":
@@ -92,9 +99,9 @@ class _Writer(base._Writer):
 
     def _other(self, kind: str, body, tag: str) -> str:
         choice = self.draw(st.integers(0, 9))
-        if choice <= 1:
+        if choice <= 3:
             return ""
-        if choice == 2:
+        if choice == 4:
             return base.show_value(self.pick(base.DOMAINS[kind]))
         value = f"{base.PREFIX[kind]}{tag}{self.draw(st.integers(0, 1))}"
         body.bound.setdefault(value, kind)
@@ -108,7 +115,9 @@ class _Writer(base._Writer):
             name = self.pick(stepped)
             body.parts.append(self.atom(name, relations[name], body))
         for _ in range(self.draw(st.integers(1 - (outer is None), most - 1))):
-            name = self.pick([n for n in sorted(relations) if n not in UNPLACED or self.chance(4)])
+            name = self.pick([n for n in sorted(relations) if n not in UNPLACED])
+            if "place" in relations and self.chance(20):
+                name = "place"
             body.parts.append(self.atom(name, relations[name], body, tag if tag and self.chance(2) else ""))
         return body
 
@@ -121,7 +130,7 @@ class _Writer(base._Writer):
         columns = tuple((f"c{at}", self.pick(kinds)) for at in range(self.draw(st.integers(1, 2))))
         if settled:
             self.settled.add(name)
-        elif not self.chance(6):
+        elif not self.chance(12):
             columns = (("step", "step"), *columns)
         lines = [f"relation {name}({', '.join(f'{column}: {kind}' for column, kind in columns)})"]
         lines.append(self._rule(name, columns, reads, reads))
@@ -167,7 +176,7 @@ def _rows(draw: Callable[..., object], name: str, most: int) -> list[tuple]:
     cells = [st.sampled_from(base.DOMAINS[kind]) for _, kind in columns]
     if name == "inner":
         cells[0] = st.sampled_from([0, *base.DOMAINS["call"]])
-    rows = draw(st.lists(st.tuples(*cells), max_size=most))
+    rows = draw(st.lists(st.tuples(*cells), min_size=most // 2, max_size=most))
     kinds = [kind for _, kind in columns]
     if "call" in kinds and "step" in kinds:
         call, step = kinds.index("call"), kinds.index("step")
