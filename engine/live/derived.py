@@ -59,7 +59,7 @@ class Derived:
             table = self._given[name]
         else:
             table = self.table(name, None if offset is None else step + offset)
-        return table.index(source.columns)
+        return table.keys(source.columns) if source.exists else table.index(source.columns)
 
     def table(self, name: str, step: int | None) -> Table:
         """The facts of a derived relation at a step; None: of a settled one."""

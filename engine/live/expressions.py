@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tcrules.engine import ir
-from tcrules.engine.values import FUNCTIONS, OPERATIONS, compare, normalise
+from tcrules.engine.values import FUNCTIONS, LARGEST, OPERATIONS, SMALLEST, compare, normalise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,9 +36,28 @@ def expression(value: ir.Expr, slots: Mapping[str, int]) -> Evaluate:
         return lambda _: constant
     if isinstance(value, ir.Var):
         return itemgetter(slots[value.name])
+    shifted = _shifted(value, slots)
+    if shifted is not None:
+        return shifted
     function = OPERATIONS.get(value.name) or FUNCTIONS[value.name].evaluate
     arguments = [expression(argument, slots) for argument in value.arguments]
     return _unary(function, arguments[0]) if len(arguments) == 1 else _applied(function, arguments)
+
+
+def _shifted(value: ir.Op, slots: Mapping[str, int]) -> Evaluate | None:
+    """A whole number plus a constant, which most computed steps are; None for other expressions."""
+    if value.name not in ("+", "-") or value.type.base != "int":
+        return None
+    left, right = value.arguments
+    if not (isinstance(left, ir.Var) and isinstance(right, ir.Const) and isinstance(right.value, int)):
+        return None
+    slot, change = slots[left.name], right.value if value.name == "+" else -right.value
+
+    def shift(env: Environment) -> Value | None:
+        found = env[slot] + change
+        return found if SMALLEST <= found <= LARGEST else None
+
+    return shift
 
 
 def _unary(function: Callable[..., Value | None], argument: Evaluate) -> Evaluate:

@@ -16,7 +16,7 @@ def ordered(body: ir.Body, bound: Set[str], is_event: Callable[[ir.Atom], bool])
 
     Raises ValueError where no order is safe; analysis lets no such body pass.
     """
-    outer = set(bound).union(*(_binds(literal) for literal in body))
+    outer = set(bound).union(*(bound_by(literal) for literal in body))
     known = set(bound)
     waiting = list(enumerate(body))
     done: list[ir.Literal] = []
@@ -27,7 +27,7 @@ def ordered(body: ir.Body, bound: Set[str], is_event: Callable[[ir.Atom], bool])
         best = min(ready, key=lambda item: (*_cost(item[1], known, is_event), item[0]))
         waiting.remove(best)
         done.append(best[1])
-        known |= _binds(best[1])
+        known.update(bound_by(best[1]))
     return done
 
 
@@ -46,14 +46,18 @@ def _cost(literal: ir.Literal, known: Set[str], is_event: Callable[[ir.Atom], bo
     return 3, (0 if keys else 2) + (not is_event(literal))
 
 
-def _binds(literal: ir.Literal) -> set[str]:
-    if isinstance(literal, ir.Atom):
-        return {term.name for term in literal.arguments if isinstance(term, ir.Var)}
-    if isinstance(literal, ir.Bind):
-        return {literal.variable.name}
-    if isinstance(literal, ir.Group):
-        return {literal.result.name}
-    return {variable.name for variable in literal.binds} if isinstance(literal, ir.Either) else set()
+def bound_by(literal: ir.Literal) -> dict[str, None]:
+    """The variables that have a value behind a literal, in the order of its text."""
+    match literal:
+        case ir.Atom(arguments=arguments):
+            return {term.name: None for term in arguments if isinstance(term, ir.Var)}
+        case ir.Bind(variable):
+            return {variable.name: None}
+        case ir.Group(result=result):
+            return {result.name: None}
+        case ir.Either(binds=binds):
+            return {variable.name: None for variable in binds}
+    return {}
 
 
 def _reads(literal: ir.Literal, outer: Set[str]) -> set[str]:

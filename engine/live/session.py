@@ -317,7 +317,7 @@ class _Relation:
 
     def facts(self, rows: Iterable[Sequence[Value]]) -> list[Fact]:
         """Rows as tuples with normal values."""
-        return list(map(self._normalise or tuple, rows))
+        return self._normalise(rows)
 
 
 def _partly(found: RuleVerdict, why: str) -> RuleVerdict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tcrules.engine.values import NAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Set
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 
     from tcrules.engine.ir import Fact, Predicate, Value
 
+_NEGATIVE_ZERO = array("d", [-0.0]).tobytes()
 #: Values of the key columns (one value, or a tuple of several) -> rows. Without columns: all rows.
 Index = Any
 
@@ -21,11 +23,12 @@ Index = Any
 class Table:
     """Rows of one relation, with indexes by columns that are made when first asked for."""
 
-    __slots__ = ("_indexes", "rows")
+    __slots__ = ("_indexes", "_keys", "rows")
 
     def __init__(self, rows: Collection[Fact] = ()) -> None:
         self.rows = rows
         self._indexes: dict[tuple[int, ...], Index] = {}
+        self._keys: dict[tuple[int, ...], Index] = {}
 
     def index(self, columns: tuple[int, ...]) -> Index:
         """Rows by the values of the columns; rows themselves if there are no columns."""
@@ -33,13 +36,28 @@ class Table:
             return self.rows
         found = self._indexes.get(columns)
         if found is None:
-            found = defaultdict(list)
-            rows = self.rows
-            for key, row in zip(map(itemgetter(*columns), rows), rows, strict=True):
-                found[key].append(row)
-            found.default_factory = None
-            self._indexes[columns] = found
+            found = self._indexes[columns] = _grouped(list(map(itemgetter(*columns), self.rows)), self.rows)
         return found
+
+    def keys(self, columns: tuple[int, ...]) -> Index:
+        """The values that the columns have; cheaper than an index."""
+        if not columns:
+            return self.rows
+        found = self._indexes.get(columns) or self._keys.get(columns)
+        if found is None:
+            found = self._keys[columns] = set(map(itemgetter(*columns), self.rows))
+        return found
+
+
+def _grouped(keys: list[Any], rows: Collection[Fact]) -> Index:
+    single: dict[Any, Any] = dict(zip(keys, zip(rows, strict=True), strict=True))
+    if len(single) == len(keys):
+        return single
+    found = defaultdict(list)
+    for key, row in zip(keys, rows, strict=True):
+        found[key].append(row)
+    found.default_factory = None
+    return found
 
 
 EMPTY = Table()
@@ -137,17 +155,29 @@ class Facts:
         return found | {name: len(rows) for name, rows in self._settled.items()}
 
 
-def normaliser(predicate: Predicate) -> Callable[[Fact], Fact] | None:
-    """Makes equal values identical (see `values.normalise`); None where the columns need nothing."""
+def normaliser(predicate: Predicate) -> Callable[[Iterable[Sequence[Value]]], list[Fact]]:
+    """Makes rows tuples in which equal values are identical (see `values.normalise`)."""
     floats = [at for at, column in enumerate(predicate.columns) if column.type.base == "float"]
-    if not floats:
-        return None
 
-    def normalised(row: Fact) -> Fact:
-        values = list(row)
-        for at in floats:
-            value = float(values[at])
-            values[at] = NAN if math.isnan(value) else value + 0.0
-        return tuple(values)
+    def normalised(given: Iterable[Sequence[Value]]) -> list[Fact]:
+        rows = list(map(tuple, given))
+        if all(_normal(list(map(itemgetter(at), rows))) for at in floats):
+            return rows
+        return [_normalised(row, floats) for row in rows]
 
     return normalised
+
+
+def _normal(values: list[Any]) -> bool:
+    """Whether nothing is to be done for a column of floats; some columns that are normal are not recognised."""
+    if not values or set(map(type, values)) != {float}:
+        return not values
+    return not math.isnan(sum(values)) and _NEGATIVE_ZERO not in array("d", values).tobytes()
+
+
+def _normalised(row: Fact, floats: list[int]) -> Fact:
+    values = list(row)
+    for at in floats:
+        value = float(values[at])
+        values[at] = NAN if math.isnan(value) else value + 0.0
+    return tuple(values)

@@ -6,22 +6,28 @@ are kept by step and rank; older ones are summed up with the gaps that are known
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from tcrules.engine.verdict import Counts, RuleVerdict, doubt, moment, order, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from tcrules.engine.facts import Coverage
     from tcrules.engine.families import Family
     from tcrules.engine.ir import Fact, Invariant
     from tcrules.engine.verdict import Binding, Doubt
 
-#: For so many steps a gap that is reported later than the step is taken into account exactly.
+#: For at least so many steps a gap that is reported later than the step is taken into account exactly.
 STEPS_KEPT = 64
+
+
+#: Members, steps and ranks of some instances, side by side; one that is not told is None throughout.
+_Moments = tuple[Sequence[int], Sequence[int | None], Sequence[int | None]]
 
 
 class Tally:
@@ -30,18 +36,19 @@ class Tally:
     def __init__(self, family: Family, most: int) -> None:
         self.family = family
         self._most = most
-        self._shift = 0 if family.member is None else 1
-        self._key, self._places = _moment_key(family)
-        self._recent: deque[tuple[int, Counter[Fact], Counter[Fact]]] = deque()
+        wanted = (family.member, family.invariant.step, family.invariant.rank)
+        variables = family.invariant.variables
+        self._getters = [itemgetter(variables.index(v)) if v is not None else None for v in wanted]
+        self._recent: list[tuple[int, _Moments, _Moments]] = []
         self._summed: dict[int, list[int]] = {}
         self._summed_until: int | None = None
         self._violations: dict[int, list[Binding]] = {}
 
     def add(self, step: int, found: Mapping[Fact, bool], missing: Doubt) -> list[tuple[Invariant, Binding]]:
         """Add the instances that were decided with a step; returns those that are violated beyond doubt."""
-        broken = [values for values, held in found.items() if not held]
-        self._recent.append((step, Counter(map(self._key, found)), Counter(map(self._key, broken))))
-        if len(self._recent) > STEPS_KEPT:
+        broken = [values for values, held in found.items() if not held] if False in found.values() else []
+        self._recent.append((step, self._moments(found), self._moments(broken)))
+        if len(self._recent) >= 2 * STEPS_KEPT:
             self._sum_up(missing)
         certain = []
         for values in broken:
@@ -58,10 +65,8 @@ class Tally:
 
     def verdicts(self, coverage: Coverage) -> Iterable[tuple[RuleVerdict, tuple[Binding, ...]]]:
         """The verdict on each member, with its violations, earliest first."""
-        found = doubt(self.family.invariant, coverage)
         numbers = {member: list(counts) for member, counts in self._summed.items()}
-        for _, instances, broken in self._recent:
-            self._count(numbers, instances, broken, found)
+        self._count(numbers, self._recent, doubt(self.family.invariant, coverage))
         for at, member in enumerate(self.family.members):
             own = doubt(member, coverage)
             counts = Counts() if own.rule else Counts(*numbers.get(at, (0, 0, 0, 0)))
@@ -69,32 +74,36 @@ class Tally:
 
     # -------------------------------------------------------------------------------------------- counts
 
+    def _moments(self, instances: Collection[Fact]) -> _Moments:
+        absent = (0, None, None)
+        columns = [
+            list(map(getter, instances)) if getter is not None else [nothing] * len(instances)
+            for getter, nothing in zip(self._getters, absent, strict=True)
+        ]
+        return columns[0], columns[1], columns[2]
+
     def _sum_up(self, missing: Doubt) -> None:
-        step, instances, broken = self._recent.popleft()
-        self._count(self._summed, instances, broken, missing)
-        self._summed_until = step
+        old, self._recent = self._recent[:STEPS_KEPT], self._recent[STEPS_KEPT:]
+        self._count(self._summed, old, missing)
+        self._summed_until = old[-1][0]
 
     def _count(
-        self, into: dict[int, list[int]], instances: Counter[Fact], broken: Counter[Fact], missing: Doubt
+        self,
+        into: dict[int, list[int]],
+        steps: Sequence[tuple[int, _Moments, _Moments]],
+        missing: Doubt,
     ) -> None:
-        for place, counted in enumerate((instances, broken)):
-            for key, number in counted.items():
-                member, step, rank = self._moment(key)
-                counts = into.get(member)
-                if counts is None:
-                    counts = into[member] = [0, 0, 0, 0]
-                counts[place] += number
-                if missing.gaps and missing.covers(step, rank):
-                    counts[place + 2] += number
-
-    def _moment(self, key: Fact) -> tuple[int, int | None, int | None]:
-        member, step, rank = (None if at is None else int(key[at]) for at in self._places)
-        return member or 0, step, rank
+        for place in (0, 1):
+            moments = [step[place + 1] for step in steps]
+            _increase(into, place, chain.from_iterable(members for members, _, _ in moments))
+            if missing.gaps:
+                rows = chain.from_iterable(zip(*columns, strict=True) for columns in moments)
+                _increase(into, place + 2, (row[0] for row in rows if missing.covers(row[1], row[2])))
 
     # -------------------------------------------------------------------------------------------- violations
 
     def _split(self, values: Fact) -> tuple[int, Binding]:
-        return (0, values) if self._shift == 0 else (int(values[0]), values[1:])
+        return (0, values) if self.family.member is None else (int(values[0]), values[1:])
 
     def _keep(self, member: int, binding: Binding) -> None:
         kept = self._violations.setdefault(member, [])
@@ -116,15 +125,9 @@ class Tally:
         return tuple(self._first(member, kept))
 
 
-def _moment_key(family: Family) -> tuple[Callable[[Fact], Fact], list[int | None]]:
-    """A function from an instance to its member, step and rank, and where each of these stands in its result."""
-    invariant = family.invariant
-    wanted = (family.member, invariant.step, invariant.rank)
-    columns = [invariant.variables.index(variable) for variable in wanted if variable is not None]
-    places: list[int | None] = []
-    for variable in wanted:
-        places.append(None if variable is None else sum(place is not None for place in places))
-    if len(columns) > 1:
-        return itemgetter(*columns), places
-    only = columns[0] if columns else None
-    return (lambda values: () if only is None else (values[only],)), places
+def _increase(into: dict[int, list[int]], place: int, members: Iterable[int]) -> None:
+    for member, number in Counter(members).items():
+        counts = into.get(member)
+        if counts is None:
+            counts = into[member] = [0, 0, 0, 0]
+        counts[place] += number

@@ -21,7 +21,11 @@ for _name in ("helping", "live_strategies"):
     _spec.loader.exec_module(sys.modules[f"live_{_name}"])
 helping, strategies = sys.modules["live_helping"], sys.modules["live_live_strategies"]
 
-few = settings(max_examples=int(__import__("os").environ.get("NX","60")), deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(
+    max_examples=int(__import__("os").environ.get("NX", "60")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
 many = settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 KEPT = 1_000_000
 

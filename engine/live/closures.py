@@ -1,0 +1,135 @@
+"""The closures that bodies are compiled to. Each is small and specialised: they run once for each fact and literal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
+
+from tcrules.engine.live.expressions import Environment
+
+if TYPE_CHECKING:
+    from tcrules.engine.ir import Fact
+
+#: Called for each solution; True ends the search.
+Next: TypeAlias = Callable[[Environment], bool]
+#: Puts values of a row into the environment.
+Take: TypeAlias = "Callable[[Environment, Fact], None]"
+Fits: TypeAlias = "Callable[[Fact], bool]"
+
+
+def any_of(ways: Sequence[Next]) -> Next:
+    """Whether one of the ways ends in success."""
+    if len(ways) == 1:
+        return ways[0]
+    if len(ways) == 2:
+        one, other = ways
+        return lambda env: one(env) or other(env)
+    return (lambda env: any(way(env) for way in ways)) if ways else (lambda _: False)
+
+
+def keep_if(holds: Callable[[Environment], bool], then: Next) -> Next:
+    """Go on where a test holds."""
+    return lambda env: holds(env) and then(env)
+
+
+def keep_unless(found: Next, then: Next) -> Next:
+    """Go on where a search fails."""
+    return lambda env: not found(env) and then(env)
+
+
+def keep_if_some(table: int, slots: Sequence[int], then: Next) -> Next:
+    """Go on where a table has a row whose key is in the slots."""
+    if not slots:
+        return lambda env: bool(env[table]) and then(env)
+    if len(slots) == 1:
+        (slot,) = slots
+        return lambda env: env[slot] in env[table] and then(env)
+    key = itemgetter(*slots)
+    return lambda env: key(env) in env[table] and then(env)
+
+
+def each_row(table: int, slots: Sequence[int], take: Take, same: Fits | None, then: Next) -> Next:
+    """Go on with each row of a table whose key is in the slots, and whose columns for one variable agree."""
+    rows_of = _rows_of(table, slots)
+    if same is not None:
+        rows_of = _filtered(rows_of, same)
+
+    def loop(env: Environment) -> bool:
+        for row in rows_of(env):
+            take(env, row)
+            if then(env):
+                return True
+        return False
+
+    return loop
+
+
+def _rows_of(table: int, slots: Sequence[int]) -> Callable[[Environment], Sequence[Fact]]:
+    if not slots:
+        return itemgetter(table)
+    if len(slots) == 1:
+        (slot,) = slots
+        return lambda env: env[table].get(env[slot], ())
+    key = itemgetter(*slots)
+    return lambda env: env[table].get(key(env), ())
+
+
+def _filtered(
+    rows_of: Callable[[Environment], Sequence[Fact]], same: Fits
+) -> Callable[[Environment], Sequence[Fact]]:
+    return lambda env: [row for row in rows_of(env) if same(row)]
+
+
+def dispatch(
+    members: int, facts: int, choose: Take, take: Take | None, fits: Fits | None, then: Next
+) -> Next:
+    """Go on with each pair of a member of a family and a fact that has its constants: one look-up for each constant."""
+
+    def run(env: Environment) -> bool:
+        by_constant, by_value = env[members], env[facts]
+        for key in by_constant.keys() & by_value.keys():
+            rows = by_value[key] if fits is None else [row for row in by_value[key] if fits(row)]
+            for member in by_constant[key] if rows else ():
+                choose(env, member)
+                for row in rows:
+                    if take is not None:
+                        take(env, row)
+                    if then(env):
+                        return True
+        return False
+
+    return run
+
+
+def taker(slots: list[int], columns: list[int]) -> Take:
+    """Copies columns of a row into slots; slots that lie side by side take one assignment."""
+    if len(slots) == 1:
+        (slot,), (column,) = slots, columns
+
+        def one(env: Environment, row: Fact) -> None:
+            env[slot] = row[column]
+
+        return one
+    begin, end = slots[0], slots[0] + len(slots)
+    if slots == list(range(begin, end)):
+        place, values = slice(begin, end), itemgetter(*columns)
+
+        def several(env: Environment, row: Fact) -> None:
+            env[place] = values(row)
+
+        return several
+    pairs = tuple(zip(slots, columns, strict=True))
+
+    def scattered(env: Environment, row: Fact) -> None:
+        for slot, column in pairs:
+            env[slot] = row[column]
+
+    return scattered
+
+
+def agreement(pairs: Sequence[tuple[int, int]]) -> Fits | None:
+    """Whether pairs of columns of a row are equal; None for no pairs."""
+    if not pairs:
+        return None
+    return lambda row: all(row[one] is row[other] or row[one] == row[other] for one, other in pairs)
