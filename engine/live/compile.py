@@ -274,7 +274,8 @@ class _Compiler:
         inner, _ = self._chain(group.body, scope.within(group.body), self._element(group, cell))
 
         def aggregated(env: Environment) -> ir.Value | None:
-            env[cell] = elements = {}
+            elements: dict[Fact, tuple[ir.Value, ir.Value]] = {}
+            env[cell] = elements
             inner(env)
             pairs = list(elements.values())
             return aggregate(kind, [value for value, _ in pairs], base, [key for _, key in pairs])
@@ -317,9 +318,12 @@ class _Compiler:
         for at, term in enumerate(atom.arguments):
             if isinstance(term, ir.Const):
                 constants[at] = normalise(term.value)
-            elif isinstance(term, ir.Var) and term.name in scope.bound:
-                if not (term.name in placed and self._tells_step(atom, at)):
-                    variables[at] = term.name
+            elif (
+                isinstance(term, ir.Var)
+                and term.name in scope.bound
+                and not (term.name in placed and self._tells_step(atom, at))
+            ):
+                variables[at] = term.name
         return variables, constants
 
     def _tells_step(self, atom: ir.Atom, at: int) -> bool:
@@ -336,9 +340,8 @@ class _Compiler:
         first: dict[str, int] = {}
         repeated = []
         for at, term in enumerate(atom.arguments):
-            if isinstance(term, ir.Var) and term.name not in bound:
-                if first.setdefault(term.name, at) != at:
-                    repeated.append((first[term.name], at))
+            if isinstance(term, ir.Var) and term.name not in bound and first.setdefault(term.name, at) != at:
+                repeated.append((first[term.name], at))
         if not first:
             return None, None
         return taker([self._slot(name) for name in first], list(first.values())), agreement(repeated)

@@ -91,9 +91,15 @@ def test(literal: ir.Compare, slots: Mapping[str, int]) -> Test:
 
 
 def _total(op: str, left: Evaluate, right: Evaluate) -> Test:
+    holds = _DIRECT[op]
+
     def decide(env: Environment) -> bool:
         one, other = left(env), right(env)
-        return one is not None and other is not None and compare(op, one, other)
+        if one is None or other is None:
+            return False
+        if one == one and other == other:  # NaN is not equal to itself
+            return holds(one, other)
+        return compare(op, one, other)
 
     return decide
 

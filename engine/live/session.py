@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tcrules.engine.check import CheckResult, check
 from tcrules.engine.facts import Coverage, Gap, MemoryFacts, Stored
@@ -137,7 +137,7 @@ class LiveSession:
                 watcher.wrong = watcher.wrong or f"a gap in {gap.relation} was reported too late"
 
     def _feed_events(self, relation: str, column: int, facts: list[Fact]) -> None:
-        steps = set(map(itemgetter(column), facts))
+        steps: set[Any] = set(map(itemgetter(column), facts))
         self._latest = max(self._latest, *steps)
         if min(steps) > self._closed:
             self._facts.add_events(relation, column, facts, steps)
@@ -145,7 +145,7 @@ class LiveSession:
         for watcher in self._watchers():
             if relation in watcher.reads:
                 watcher.wrong = watcher.wrong or f"a fact of {relation} came after its step was closed"
-        open_ = [row for row in facts if row[column] > self._closed]
+        open_ = [row for row in facts if int(row[column]) > self._closed]
         self._facts.add_events(relation, column, open_, steps)
 
     def _keep_facts(self, relation: str, facts: list[Fact]) -> None:
@@ -322,8 +322,9 @@ class _Relation:
 
 def _partly(found: RuleVerdict, why: str) -> RuleVerdict:
     """The verdict on a rule that did not see all of the run: what it found violated is; nothing is held."""
-    status = "violated" if found.violated else "unknown"
-    return replace(found, status=status, reasons=(*found.reasons, why))
+    return replace(
+        found, status="violated" if found.violated else "unknown", reasons=(*found.reasons, why)
+    )
 
 
 def _unbounded(literal: str) -> str:

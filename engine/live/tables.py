@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from tcrules.engine.ir import Fact, Predicate, Value
 
-_NEGATIVE_ZERO = array("d", [-0.0]).tobytes()
 #: Values of the key columns (one value, or a tuple of several) -> rows. Without columns: all rows.
 Index = Any
 
@@ -172,7 +170,9 @@ def _normal(values: list[Any]) -> bool:
     """Whether nothing is to be done for a column of floats; some columns that are normal are not recognised."""
     if not values or set(map(type, values)) != {float}:
         return not values
-    return not math.isnan(sum(values)) and _NEGATIVE_ZERO not in array("d", values).tobytes()
+    return not math.isnan(sum(values)) and (
+        0.0 not in values or all(math.copysign(1.0, value) > 0 for value in values if value == 0.0)
+    )
 
 
 def _normalised(row: Fact, floats: list[int]) -> Fact:

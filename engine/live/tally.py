@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.verdict import Counts, RuleVerdict, doubt, moment, order, verdict
 
@@ -39,7 +39,7 @@ class Tally:
         wanted = (family.member, family.invariant.step, family.invariant.rank)
         variables = family.invariant.variables
         self._getters = [itemgetter(variables.index(v)) if v is not None else None for v in wanted]
-        self._recent: list[tuple[int, _Moments, _Moments]] = []
+        self._recent: list[tuple[int, tuple[_Moments, _Moments]]] = []
         self._summed: dict[int, list[int]] = {}
         self._summed_until: int | None = None
         self._violations: dict[int, list[Binding]] = {}
@@ -47,7 +47,7 @@ class Tally:
     def add(self, step: int, found: Mapping[Fact, bool], missing: Doubt) -> list[tuple[Invariant, Binding]]:
         """Add the instances that were decided with a step; returns those that are violated beyond doubt."""
         broken = [values for values, held in found.items() if not held] if False in found.values() else []
-        self._recent.append((step, self._moments(found), self._moments(broken)))
+        self._recent.append((step, (self._moments(found), self._moments(broken))))
         if len(self._recent) >= 2 * STEPS_KEPT:
             self._sum_up(missing)
         certain = []
@@ -75,10 +75,9 @@ class Tally:
     # -------------------------------------------------------------------------------------------- counts
 
     def _moments(self, instances: Collection[Fact]) -> _Moments:
-        absent = (0, None, None)
-        columns = [
+        columns: list[list[Any]] = [
             list(map(getter, instances)) if getter is not None else [nothing] * len(instances)
-            for getter, nothing in zip(self._getters, absent, strict=True)
+            for getter, nothing in zip(self._getters, (0, None, None), strict=True)
         ]
         return columns[0], columns[1], columns[2]
 
@@ -90,15 +89,16 @@ class Tally:
     def _count(
         self,
         into: dict[int, list[int]],
-        steps: Sequence[tuple[int, _Moments, _Moments]],
+        steps: Sequence[tuple[int, tuple[_Moments, _Moments]]],
         missing: Doubt,
     ) -> None:
         for place in (0, 1):
-            moments = [step[place + 1] for step in steps]
+            moments = [both[place] for _, both in steps]
             _increase(into, place, chain.from_iterable(members for members, _, _ in moments))
             if missing.gaps:
-                rows = chain.from_iterable(zip(*columns, strict=True) for columns in moments)
-                _increase(into, place + 2, (row[0] for row in rows if missing.covers(row[1], row[2])))
+                rows = (row for columns in moments for row in zip(*columns, strict=True))
+                inside = (member for member, step, rank in rows if missing.covers(step, rank))
+                _increase(into, place + 2, inside)
 
     # -------------------------------------------------------------------------------------------- violations
 

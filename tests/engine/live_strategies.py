@@ -72,6 +72,10 @@ class Stream:
 class _Writer(base._Writer):
     """Steps are mostly the step of the body's first event, or one next to it."""
 
+    def chance(self, one_in: int) -> bool:
+        """The values at the ends of a range are drawn more often than the others."""
+        return self.draw(st.integers(1, one_in)) == max(1, one_in - 1)
+
     def atom(self, name: str, columns: Columns, body, tag: str = "") -> str:
         arguments = []
         for column, kind in columns:
@@ -86,11 +90,11 @@ class _Writer(base._Writer):
             body.bound["T0"] = "step"
             return "T0"
         choice = self.draw(st.integers(0, 39))
-        if choice >= 8:
-            return "T0"
-        if choice >= 2:
+        if 4 <= choice < 12:
             return self.pick(["T0 + 1", "T0 - 1", "T0 - 2", "1 + T0"])
-        if choice == 1:
+        if choice not in (2, 3):
+            return "T0"
+        if choice == 2:
             return ""
         value = self.pick(["T1", "2"])
         if value == "T1":
