@@ -322,9 +322,7 @@ class _Relation:
 
 def _partly(found: RuleVerdict, why: str) -> RuleVerdict:
     """The verdict on a rule that did not see all of the run: what it found violated is; nothing is held."""
-    return replace(
-        found, status="violated" if found.violated else "unknown", reasons=(*found.reasons, why)
-    )
+    return replace(found, status="violated" if found.violated else "unknown", reasons=(*found.reasons, why))
 
 
 def _unbounded(literal: str) -> str:

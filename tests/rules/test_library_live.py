@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tcrules.engine import naive
-from tcrules.engine.analyse.horizon import Horizons
 from tcrules.engine.check import naive_check
 from tcrules.engine.live import LiveSession
 from tcrules.grammar import parse_tests
