@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.families import Family, families
-from tcrules.engine.ir import Atom, Column, Invariant, Predicate, Program, Type, Var
+from tcrules.engine.ir import Atom, Body, Column, Invariant, Predicate, Program, Type, Var
+from tcrules.engine.optimise.share import Shared, share
 from tcrules.engine.plan.build import compile_body, violated
 from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan
+from tcrules.engine.reads import read_by
 from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, RuleVerdict, doubt, judge, verdict
-from tcrules.grammar.records import dataclass
+from tcrules.grammar.records import dataclass, field, replace
 
 if TYPE_CHECKING:
     from tcrules.engine.facts import Coverage
@@ -44,6 +46,7 @@ def check(
     *,
     most_violations: int = MOST_VIOLATIONS,
     grouping: Grouping = families,
+    sharing: bool = True,
 ) -> CheckResult:
     """Check rules against the facts of a store.
 
@@ -55,21 +58,25 @@ def check(
         progress: called after each family.
         most_violations: how many violations of a rule are returned; all are counted.
         grouping: how rules are put together; `families.singles` evaluates rule by rule.
+        sharing: whether what several bodies begin with is evaluated once.
     """
     chosen = program.invariants if invariants is None else tuple(invariants)
     verdicts: dict[str, RuleVerdict] = {}
     found: dict[str, tuple[Binding, ...]] = {}
     evaluated = 0
-    for family in grouping(chosen):
+    groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
+    for family in groups:
         missing = doubt(family.invariant, coverage).rule
         if missing:
             for member in family.members:
                 verdicts[member.id] = verdict(member, doubt(member, coverage), Counts())
         else:
             evaluated += len(family.members)
+            common.make(store, family.invariant.each)
             _check_family(family, store, coverage, most_violations, verdicts, found)
         if progress is not None:
             progress(len(verdicts), len(chosen))
+    common.drop(store)
     violations = {invariant.id: found[invariant.id] for invariant in chosen if found.get(invariant.id)}
     return CheckResult(tuple(verdicts[invariant.id] for invariant in chosen), violations, evaluated)
 
@@ -96,6 +103,38 @@ def naive_check(
         if broken:
             violations[invariant.id] = broken
     return CheckResult(tuple(verdicts), violations, evaluated)
+
+
+# ------------------------------------------------------------------------------------------------ common beginnings
+
+
+@dataclass(slots=True)
+class _Common:
+    """Relations that several bodies begin with, by name; made when the first of them is evaluated."""
+
+    relations: dict[str, Shared]
+    _made: list[Shared] = field(default_factory=list)
+
+    def make(self, store: Store, body: Body) -> None:
+        for name in read_by(body):
+            if (shared := self.relations.pop(name, None)) is not None:
+                store.evaluate([shared.body])
+                store.create_from(shared.atom, compile_body(shared.body))
+                self._made.append(shared)
+
+    def drop(self, store: Store) -> None:
+        for shared in self._made:
+            store.drop_relation(shared.atom.predicate)
+
+
+def _shared(groups: Sequence[Family]) -> tuple[Sequence[Family], _Common]:
+    """The families over relations for what the bodies of several of them begin with."""
+    found = share([family.invariant.each for family in groups])
+    renewed = [
+        replace(family, invariant=replace(family.invariant, each=body))
+        for family, body in zip(groups, found.bodies, strict=True)
+    ]
+    return renewed, _Common({shared.atom.predicate.name: shared for shared in found.relations})
 
 
 # ------------------------------------------------------------------------------------------------ one family

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse.faults import Faults
 from tcrules.engine.analyse.stratify import reads, stratify
-from tcrules.engine.ir import Atom, Body, Compare, Const, Predicate, Program, Rule, Term, Var
+from tcrules.engine.ir import Atom, Body, Compare, Const, Literal, Predicate, Program, Rule, Term, Var
 from tcrules.engine.optimise.order import Statistics, binds, makes, order
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _whole(program: Program, goal: Body) -> set[str]:
     """Relations that are derived completely."""
     edges: dict[str, set[str]] = {}
     whole = {name for name, predicate in program.predicates.items() if predicate.observed or predicate.best}
-    bodies = [(None, goal)]
+    bodies: list[tuple[str | None, Body]] = [(None, goal)]
     bodies += [(rule.head.predicate.name, rule.body) for rules in _rules(program).values() for rule in rules]
     for head, body in bodies:
         for atom, negated in reads(body):
@@ -80,7 +80,7 @@ class _Rewriter:
         done: list[Atom] = [] if demand is None else [demand]
         result = list(done)
         literals = [body[place] for place in order(body, self.statistics, bound=known)]
-        rewritten = []
+        rewritten: list[Literal] = []
         for literal in literals:
             if isinstance(literal, Atom) and literal.predicate.name not in self.whole:
                 asked = "".join(_asked(term, known) for term in literal.arguments)

@@ -15,6 +15,7 @@ from tcrules.engine.check import check, naive_check
 from tcrules.engine.ir import Any_, Atom, Const, Program, Var
 from tcrules.engine.naive import solve
 from tcrules.engine.optimise import PASSES, optimised
+from tcrules.engine.optimise.share import share
 from tcrules.engine.vector import VectorStore
 
 # With --import-mode=importlib a test folder is not importable by name.
@@ -42,7 +43,8 @@ def compare(case) -> None:
         for passes in combinations(PASSES, number):
             program = optimised(case.program, frozenset(passes))
             store = VectorStore.from_memory(case.facts, program)
-            assert check(program, store, coverage) == expected, (passes, case.text)
+            for sharing in (True, False):
+                assert check(program, store, coverage, sharing=sharing) == expected, (passes, case.text)
             for predicate in case.program.predicates.values():
                 if not predicate.observed:
                     found = set(store.rounds(predicate))
@@ -120,3 +122,18 @@ def test_a_plain_definition_is_inlined() -> None:
     (atom, negation) = rule.body
     assert atom.predicate.name == "edge" and negation.body[0].predicate.name == "edge"
     assert isinstance(atom.arguments[0], Any_)
+
+
+def test_common_beginnings_are_found_up_to_names() -> None:
+    text = (
+        CHAIN
+        + """
+invariant one { each edge(A, B), path(B, C), A < C expect edge(C, A) message "m" }
+invariant two { each edge(X, Y), path(Y, Z), X < Z, edge(Z, _) expect edge(Z, X) message "m" }
+invariant three { each edge(X, Y), path(X, Y) expect edge(Y, X) message "m" }
+"""
+    )
+    found = share([invariant.each for invariant in program_of(text).invariants])
+    (relation,) = found.relations
+    assert len(relation.body) == 3 and len(relation.atom.arguments) == 3
+    assert [len(body) for body in found.bodies] == [1, 2, 2]
