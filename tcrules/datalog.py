@@ -9,8 +9,6 @@ from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
 from tcrules.engine.files.faults import FileFault, FileFaults
 from tcrules.engine.files.read import find, read_relation
 from tcrules.engine.ir import Any_, Atom
-from tcrules.engine.plan.build import compile_body
-from tcrules.engine.plan.plan import columns
 from tcrules.engine.reads import dependencies
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError, did_you_mean
@@ -97,9 +95,10 @@ def _unknown(name: str, known: Iterable[str]) -> Diagnostic:
 
 def open_store(program: Program, folder: Path, bodies: Sequence[Body]) -> VectorStore:
     """A store with the facts of all relations that the bodies depend on. Raises FileFaults with the faults of all."""
+    from tcrules.engine.optimise import optimised
     from tcrules.engine.vector import VectorStore
 
-    store = VectorStore(program)
+    store = VectorStore(optimised(program))
     faults: list[FileFault] = []
     for name in sorted(dependencies(program, bodies)):
         predicate = program.predicates[name]
@@ -120,8 +119,4 @@ def everything(predicate: Predicate) -> Body:
 
 def answers(store: VectorStore, body: Body, limit: int | None) -> tuple[tuple[str, ...], list[Fact]]:
     """The bindings of a body: names of its variables, then rows of their values in order."""
-    store.evaluate([body])
-    plan = compile_body(body)
-    # Variables with a leading mark were made by analysis and mean nothing to a reader.
-    shown = tuple(variable for variable in columns(plan) if not variable.name.startswith("#"))
-    return tuple(variable.name for variable in shown), store.select(plan, shown, limit)
+    return store.ask(body, limit)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from tcrules.engine.analyse.stratify import reads
 from tcrules.engine.facts import MemoryFacts, Stored
-from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
+from tcrules.engine.ir import Any_, Atom, Body, Const, Fact, Predicate, Program, Value, Var
 from tcrules.engine.naive import EvaluationLimit
 from tcrules.engine.optimise.demand import demanded
 from tcrules.engine.optimise.order import order
@@ -299,7 +300,12 @@ class VectorStore:
         return tuple(name.name for name in shown), self.select(plan, shown, limit)
 
     def ask(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
-        """As `query`, but derives only what the body asks for; relations that are derived already are read."""
+        """As `query`, but derives only what the body asks for; relations that are derived already are read.
+
+        A body without constants asks for everything: then the relations are derived for later questions as well.
+        """
+        if not any(isinstance(term, Const) for atom, _ in reads(body) for term in atom.arguments):
+            return self.query(body, limit)
         waiting = {name for name in dependencies(self.program, [body]) if name not in self._ready}
         unfinished = tuple(
             s for s in self.program.strata if waiting.intersection(p.name for p in s.predicates)
