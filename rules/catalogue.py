@@ -42,6 +42,12 @@ def library_paths() -> tuple[Path, ...]:
     return tuple(sorted(LIBRARY.glob("*.tcr")))
 
 
+def shipped_file(name: str) -> Path | None:
+    """The shipped rule file of a name; what an import with a bare name may mean."""
+    path = LIBRARY / name
+    return path if path.is_file() else None
+
+
 def library_tests() -> tuple[Path, ...]:
     """The shipped rule tests, by name."""
     return tuple(sorted(LIBRARY.glob("*.tcr-test")))

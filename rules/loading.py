@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
 from tcrules.grammar.diagnostics import Diagnostic, TcrError
-from tcrules.rules.catalogue import LIBRARY, library_paths
+from tcrules.rules.catalogue import library_paths, shipped_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,14 +37,9 @@ def load_rules(
     the faults of all files at once.
     """
     shipped = [str(path) for path in library_paths()] if library else []
-    loaded = load([*shipped, *map(str, paths)], find_files(_shipped))
+    loaded = load([*shipped, *map(str, paths)], find_files(shipped_file))
     analysis = analyse(loaded.programs, parameters)
     faults = (*loaded.diagnostics, *analysis.diagnostics)
     if loaded.failed or analysis.program is None:
         raise TcrError(faults, loaded.sources)
     return RuleSet(analysis.program, faults, loaded.sources)
-
-
-def _shipped(name: str) -> Path | None:
-    path = LIBRARY / name
-    return path if path.is_file() else None

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from tcrules.engine.ir import Body, Fact, Predicate, Program, Value
+    from tcrules.engine.files.layout import Column
+    from tcrules.engine.ir import Body, Predicate, Program, Value
     from tcrules.engine.vector import VectorStore
 
 #: Name of a goal in diagnostics.
@@ -99,24 +100,32 @@ def open_store(program: Program, folder: Path, bodies: Sequence[Body]) -> Vector
     from tcrules.engine.vector import VectorStore
 
     store = VectorStore(optimised(program))
-    faults: list[FileFault] = []
-    for name in sorted(dependencies(program, bodies)):
-        predicate = program.predicates[name]
-        if predicate.observed:
-            try:
-                store.load(predicate, read_relation(find(folder, name), predicate))
-            except FileFault as fault:
-                faults.append(fault)
+    needed = observed(program, bodies)
+    read = read_files(folder, needed)
+    for predicate in needed:
+        store.load(predicate, read.pop(predicate.name))  # the arrays are not needed twice
+    return store
+
+
+def observed(program: Program, bodies: Sequence[Body]) -> list[Predicate]:
+    """The relations without rules that the bodies depend on."""
+    found = [program.predicates[name] for name in sorted(dependencies(program, bodies))]
+    return [predicate for predicate in found if predicate.observed]
+
+
+def read_files(folder: Path, needed: Sequence[Predicate]) -> dict[str, list[Column]]:
+    """Columns by relation. Raises FileFaults with the faults of all files."""
+    read, faults = {}, []
+    for predicate in needed:
+        try:
+            read[predicate.name] = read_relation(find(folder, predicate.name), predicate)
+        except FileFault as fault:
+            faults.append(fault)
     if faults:
         raise FileFaults(faults)
-    return store
+    return read
 
 
 def everything(predicate: Predicate) -> Body:
     """The body that reads all facts of a relation."""
     return (Atom(predicate, (Any_(),) * len(predicate.columns)),)
-
-
-def answers(store: VectorStore, body: Body, limit: int | None) -> tuple[tuple[str, ...], list[Fact]]:
-    """The bindings of a body: names of its variables, then rows of their values in order."""
-    return store.ask(body, limit)

@@ -9,7 +9,7 @@ from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import TcrError, did_you_mean
 from tcrules.grammar.parser import parse_literals
-from tcrules.rules.catalogue import LIBRARY, library_paths
+from tcrules.rules.catalogue import library_paths, shipped_file
 from tcrules.rules.loading import load_rules
 
 if TYPE_CHECKING:
@@ -73,16 +73,11 @@ def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
     literals = parse_literals(body, QUERY)
     query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="query")
     paths = [*(library_paths() if selection.library else ()), *selection.rules]
-    files = load([str(path) for path in paths], find_files(_shipped))
+    files = load([str(path) for path in paths], find_files(shipped_file))
     analysis = analyse([*files.programs, SourceProgram(QUERY, ast.Program((query,)))], selection.parameters)
     if files.failed or analysis.program is None:
         raise TcrError((*files.diagnostics, *analysis.diagnostics), {**files.sources, QUERY: body})
     return analysis.program, next(i for i in analysis.program.invariants if i.id == query.id)
-
-
-def _shipped(name: str) -> Path | None:
-    path = LIBRARY / name
-    return path if path.is_file() else None
 
 
 def _selected(invariants: Sequence[Invariant], only: Sequence[str]) -> tuple[Invariant, ...]:

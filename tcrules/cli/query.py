@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,8 @@ def command(
 
     RUN is the folder of a recorded run. With --facts DIR, the first argument is a rule file, PROGRAM, and the facts of
     each relation that it declares but does not derive come from DIR/<relation>.facts (tab-separated), .tsv, .csv or
-    .parquet. Without GOAL, results are all derived relations that PROGRAM declares. Without GOAL on a terminal, a
-    prompt asks for goals.
+    .parquet. Without GOAL, results are all derived relations that PROGRAM declares. On a terminal, without GOAL and
+    without --out, --relation and --count, a prompt asks for goals and rules.
     """
     if facts is not None:
         from tcrules.cli.query_files import Wanted, run
@@ -67,7 +68,8 @@ def command(
     if out is not None or relations or count:
         raise click.UsageError("--out, --relation and --count go with --facts DIR")
     if goal is None:
-        raise click.UsageError("Missing argument 'GOAL'.")
+        converse_about_run(source, rule_files, params)
+        return
     from tcrules.checking import query_run
     from tcrules.cli.answers import write
     from tcrules.selection import Selection
@@ -75,6 +77,23 @@ def command(
     write(
         *query_run(source, goal, Selection(rule_files, True, (), params), limit), answer_format(form), limit
     )
+
+
+def on_terminal() -> bool:
+    """Whether somebody sits there to converse with."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def converse_about_run(run: Path, rule_files: tuple[Path, ...], params: dict[str, Value]) -> None:
+    """Open the prompt on a run."""
+    if not on_terminal():
+        raise click.UsageError("Missing argument 'GOAL'. (The prompt needs a terminal.)")
+    from tcrules.cli.prompt.session import Session
+    from tcrules.cli.prompt.sources import RunFacts
+    from tcrules.cli.prompt.terminal import converse
+    from tcrules.rules.catalogue import library_paths
+
+    converse(Session([*library_paths(), *rule_files], RunFacts(run), params))
 
 
 def answer_format(form: str | None) -> str:

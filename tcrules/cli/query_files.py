@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcrules.cli.common import remark
+from tcrules.cli.query import answer_format, on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,20 +47,30 @@ def run(
         raise click.UsageError(
             "a goal is printed; --out, --relation and --count are for results without a goal"
         )
+    if goal is None and wanted == Wanted(None, (), False, None, None) and on_terminal():
+        _converse(folder, [path, *imports], parameters)
+        return
     program = datalog.load_datalog([path, *imports], goal, parameters)
     if program.goal is not None:
         from tcrules.cli.answers import write
-        from tcrules.cli.query import answer_format
 
         form = answer_format(wanted.form)
         store = datalog.open_store(program.program, folder, [program.goal])
-        write(*datalog.answers(store, program.goal, wanted.limit), form, wanted.limit)
+        write(*store.ask(program.goal, wanted.limit), form, wanted.limit)
         return
     results = datalog.chosen(program, wanted.relations)
     if not results:
         raise click.UsageError(f"{path} derives nothing; give a goal, such as 'edge(X, Y)'")
     store = datalog.open_store(program.program, folder, [datalog.everything(result) for result in results])
     _write(store, results, wanted)
+
+
+def _converse(folder: Path, paths: Sequence[Path], parameters: Mapping[str, Value]) -> None:
+    from tcrules.cli.prompt.session import Session
+    from tcrules.cli.prompt.sources import FileFacts
+    from tcrules.cli.prompt.terminal import converse
+
+    converse(Session(paths, FileFacts(folder), parameters))
 
 
 def _write(store: VectorStore, results: Sequence[Predicate], wanted: Wanted) -> None:

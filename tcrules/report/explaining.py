@@ -37,14 +37,19 @@ def violation_graph(
         add_missing(builder, reason, root, f"{violation.id} missing {number}", "expected")
     if not proof.unmet:
         builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden")
+    add_reasons(builder, proof, root)
+    builder.connect(links)
+    return builder.graph, root
+
+
+def add_reasons(builder: GraphBuilder, proof: ViolationProof, root: str) -> None:
+    """The proofs of the facts of a body, and its conditions."""
     for atom, premise in zip(_atoms(proof.each), proof.premises, strict=True):
         _add_proof(builder, atom, premise, root, "because")
     for literal in proof.each:
         if not isinstance(literal, Atom | Bind):
             text = described(literal, dict(proof.binding))
             builder.add(Node(f"condition {text}", "condition", text), root, "because")
-    builder.connect(links)
-    return builder.graph, root
 
 
 def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, kind: str) -> str:

@@ -142,7 +142,7 @@ def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> 
     """
     terms = atom.arguments if atom is not None else (None,) * len(values)
     parts = [
-        f"{column.name}: {shown(value)}"
+        shown(value) if column.name.startswith("$") else f"{column.name}: {shown(value)}"
         for column, value, term in zip(predicate.columns, values, terms, strict=True)
         if column.type.name not in _UNSHOWN
         and column.name != "step"
