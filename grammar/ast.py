@@ -5,9 +5,12 @@ Spans do not take part in equality, so `parse(print(tree)) == tree` can be state
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.grammar.records import dataclass, field
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Value: TypeAlias = int | float | bool | str
 
@@ -299,7 +302,7 @@ Statement: TypeAlias = (
 class Program:
     """One `.tcr` file. `trailing` are comments after the last statement."""
 
-    statements: tuple[Statement, ...]
+    statements: Sequence[Statement]
     span: Span = _span()
     trailing: tuple[str, ...] = ()
 

@@ -13,13 +13,14 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.grammar import ast
+from tcrules.grammar.molds import Stamp
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcrules.grammar.scan import Comment, Source
 
-Host: TypeAlias = ast.Statement | ast.TestCase | ast.Literal
+Host: TypeAlias = ast.Statement | ast.TestCase | Stamp | ast.Literal
 Documented: TypeAlias = (
     ast.TypeDeclaration
     | ast.RelationDeclaration
@@ -27,6 +28,7 @@ Documented: TypeAlias = (
     | ast.Rule
     | ast.Invariant
     | ast.Template
+    | Stamp
 )
 
 
@@ -40,7 +42,7 @@ def attach(host: Host, comments: tuple[str, ...]) -> None:
 
 
 def place(
-    statements: Sequence[ast.Statement | ast.TestCase],
+    statements: Sequence[ast.Statement | ast.TestCase | Stamp],
     literals: Sequence[ast.Literal],
     comments: Sequence[Comment],
     source: Source,
@@ -104,7 +106,7 @@ def _ended_on_line(hosts: Sequence[Host], starts: list[int], comment: Comment, s
         host = hosts[index]
         if line_start < host.span.end <= comment.start and (best is None or host.span.end >= best.span.end):
             best = host
-        if isinstance(host, ast.Statement | ast.TestCase):
+        if isinstance(host, ast.Statement | ast.TestCase | Stamp):
             break
     return best
 

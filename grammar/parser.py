@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, cast
 
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label, TcrError
-from tcrules.grammar.records import dataclass
-from tcrules.grammar.scan import MAX_ERRORS, MAX_SIZE, Chunk, Source, scan
+from tcrules.grammar.limits import LIMITS, Limits
+from tcrules.grammar.molds import Molds, Stamp, Statements
+from tcrules.grammar.records import collector_paused, dataclass
+from tcrules.grammar.scan import Chunk, Source, scan
 from tcrules.grammar.words import INT_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcrules.grammar.build import Body
     from tcrules.grammar.scan import Comment, Scan
-
-MAX_DEPTH = 100
-"""Levels of nodes in one statement: what recursion over a tree can bear everywhere."""
 
 _PROGRAM_KINDS = ("import", "type", "relation", "param", "rule", "invariant", "template")
 _TEST_KINDS = ("import", "test")
@@ -33,18 +34,25 @@ class Parsed:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def parse(text: str, name: str) -> Parsed:
+def parse(text: str, name: str, limits: Limits = LIMITS, *, molds: bool = True) -> Parsed:
     """Parse a `.tcr` file. Every input gives a result: faults are diagnostics, never exceptions.
+
+    Statements of one outline are parsed once and built when they are looked at (`molds.py`); with `molds` off each is
+    parsed by itself, with the same result.
 
     >>> parse("inside(X, Y) :- parent(X, Y).", "a.tcr").program.statements[0].head.relation
     'inside'
     >>> [d.code for d in parse("inside(X Y).", "a.tcr").diagnostics]
     ['TCR106']
     """
-    result = _parse_file(text, name, _PROGRAM_KINDS)
+    with collector_paused():
+        result = _parse_file(text, name, _PROGRAM_KINDS, limits, molds=molds)
     if result.failed:
         return Parsed(None, result.diagnostics)
-    statements = cast("tuple[ast.Statement, ...]", result.statements)
+    parts = cast("tuple[ast.Statement | Stamp, ...]", result.statements)
+    statements: Sequence[ast.Statement] = cast("tuple[ast.Statement, ...]", parts)
+    if any(isinstance(part, Stamp) for part in parts):
+        statements = Statements(parts)
     return Parsed(ast.Program(statements, result.span, result.trailing), result.diagnostics)
 
 
@@ -85,40 +93,44 @@ class _Result:
         return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
 
-def _parse_file(text: str, name: str, kinds: tuple[str, ...]) -> _Result:
-    file = _File(Source(text, name), kinds)
+def _parse_file(
+    text: str, name: str, kinds: tuple[str, ...], limits: Limits = LIMITS, *, molds: bool = False
+) -> _Result:
+    file = _File(Source(text, name), kinds, limits)
     span = file.source.span(0, len(text))
     unusable = file.unusable()
     if unusable:
         return _Result((), (), span, tuple(unusable))
-    scanned = scan(file.source)
+    scanned = scan(file.source, limits, outlines=molds)
     statements = file.statements(scanned)
     diagnostics = sorted([*scanned.diagnostics, *file.diagnostics], key=_position)
     trailing: tuple[str, ...] = ()
     if not any(item.severity == "error" for item in diagnostics):
         from tcrules.grammar.comments import place
 
-        tops = cast("list[ast.Statement | ast.TestCase]", statements)
+        tops = cast("list[ast.Statement | ast.TestCase | Stamp]", statements)
         trailing = place(tops, file.literals, scanned.comments, file.source)
-    return _Result(tuple(statements), trailing, span, _limited(diagnostics))
+    return _Result(tuple(statements), trailing, span, _limited(diagnostics, limits.errors))
 
 
 class _File:
     """One file on its way: its faults and the literals that may own comments."""
 
-    def __init__(self, source: Source, kinds: tuple[str, ...]) -> None:
+    def __init__(self, source: Source, kinds: tuple[str, ...], limits: Limits = LIMITS) -> None:
         self.source = source
+        self.limits = limits
         self.kinds = kinds
         self.diagnostics: list[Diagnostic] = []
         self.literals: list[ast.Literal] = []
+        self.molds = Molds(self.alone)
 
     def unusable(self) -> list[Diagnostic]:
         """The fault of a text that is not worth reading."""
-        if len(self.source.text) <= MAX_SIZE:
+        if len(self.source.text) <= self.limits.characters:
             return []
-        label = Label(self.source.span(0, 0), f"{len(self.source.text)} characters")
+        label = Label(self.source.span(0, 0), f"{len(self.source.text):,} characters")
         help = "split it; is this a rule file at all?"
-        message = f"file too large: the limit is {MAX_SIZE} characters"
+        message = f"file too large: the limit is {self.limits.characters:,} characters"
         return [Diagnostic("TCR117", "error", message, (label,), (), help)]
 
     def statements(self, scanned: Scan) -> list[object]:
@@ -128,7 +140,7 @@ class _File:
         for chunk in scanned.chunks:
             if chunk.broken:
                 continue
-            if len(self.diagnostics) + errors > MAX_ERRORS:
+            if len(self.diagnostics) + errors > self.limits.errors:
                 break
             statement = self.statement(chunk)
             if statement is not None:
@@ -143,6 +155,10 @@ class _File:
         if chunk.kind not in self.kinds:
             self.diagnostics.append(self.misplaced(chunk))
             return None
+        if chunk.outline is not None:
+            stamp = self.molds.stamp(chunk.outline, self.source.span(chunk.start, chunk.end))
+            if stamp is not None:
+                return stamp
         text = self.source.text[chunk.start : chunk.end]
         builder = StatementBuilder(self.source, chunk.start)
         start = chunk.kind if chunk.kind == "query" else f"{chunk.kind}_statement"
@@ -151,9 +167,16 @@ class _File:
         except Unfit:
             self.diagnostics.append(self.syntax_fault(text, start, chunk))
             return None
-        self.diagnostics += builder.diagnostics or _too_much(statement, chunk, self.source)
+        self.diagnostics += builder.diagnostics or _too_much(statement, chunk, self.source, self.limits.depth)
         self.literals += builder.hosts
         return statement
+
+    def alone(self, text: str, name: str) -> ast.Statement | None:
+        """The tree of one statement in a source of its own, None where it has faults."""
+        kind = "invariant" if text.startswith("invariant") else "rule"
+        file = _File(Source(text, name), (kind,), self.limits)
+        statement = file.statement(Chunk(kind, 0, len(text)))
+        return None if file.diagnostics else cast("ast.Statement", statement)
 
     def syntax_fault(self, text: str, start: str, chunk: Chunk) -> Diagnostic:
         """What is wrong with a text that the machine refused, as lark sees it."""
@@ -191,7 +214,7 @@ class _File:
         return Diagnostic("TCR118", "error", message, (Label(span),), (), help)
 
 
-def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnostic]:
+def _too_much(statement: object, chunk: Chunk, source: Source, deepest: int) -> list[Diagnostic]:
     """Faults of a tree that only the whole shows: depth, and the one integer that fits only below a minus.
 
     Operator chains nest without brackets, so the depth must be counted here, and without recursion.
@@ -199,10 +222,10 @@ def _too_much(statement: object, chunk: Chunk, source: Source) -> list[Diagnosti
     pending: list[tuple[object, int]] = [(statement, 0)]
     while pending:
         node, depth = pending.pop()
-        if depth > MAX_DEPTH:
+        if depth > deepest:
             label = Label(source.span(chunk.start, chunk.end), "in this statement")
             help = "give parts of it a name: `A = …, B = A + …`"
-            message = f"nested too deeply: the limit is {MAX_DEPTH} levels"
+            message = f"nested too deeply: the limit is {deepest} levels"
             return [Diagnostic("TCR116", "error", message, (label,), (), help)]
         if isinstance(node, tuple):
             pending += [(item, depth) for item in node]
@@ -219,9 +242,9 @@ def _position(diagnostic: Diagnostic) -> int:
     return diagnostic.labels[0].span.start if diagnostic.labels else 0
 
 
-def _limited(diagnostics: list[Diagnostic]) -> tuple[Diagnostic, ...]:
-    if len(diagnostics) <= MAX_ERRORS:
+def _limited(diagnostics: list[Diagnostic], most: int) -> tuple[Diagnostic, ...]:
+    if len(diagnostics) <= most:
         return tuple(diagnostics)
-    message = f"too many errors: only the first {MAX_ERRORS} are shown"
-    last = Diagnostic("TCR121", "error", message, diagnostics[MAX_ERRORS].labels)
-    return (*diagnostics[:MAX_ERRORS], last)
+    message = f"too many errors: only the first {most} are shown"
+    last = Diagnostic("TCR121", "error", message, diagnostics[most].labels)
+    return (*diagnostics[:most], last)

@@ -7,6 +7,8 @@ shared. To type checkers, and to `dataclasses.fields` and `dataclasses.replace`,
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ class _Default:
 
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from dataclasses import dataclass, field, replace
 
     __all__ = ["dataclass", "field", "replace"]
@@ -43,6 +45,21 @@ else:
         return type(record)(
             *[changes.pop(n) if n in changes else getattr(record, n) for n in record.__slots__], **changes
         )
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without the cyclic garbage collector, for a block that makes many objects that stay.
+
+    It would walk them all, again and again, for most of the time.
+    """
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 def _frozen(cls: type) -> type:

@@ -12,12 +12,9 @@ from bisect import bisect_right
 
 from tcrules.grammar.ast import Span
 from tcrules.grammar.diagnostics import Diagnostic, Label
+from tcrules.grammar.limits import LIMITS, Limits
+from tcrules.grammar.outlines import Outline, likely_end, outline
 from tcrules.grammar.records import dataclass, field
-
-MAX_SIZE = 1024 * 1024
-MAX_NESTING = 60
-MAX_CHAIN = 100
-MAX_ERRORS = 100
 
 TOKEN = re.compile(
     r"""
@@ -73,6 +70,7 @@ class Chunk:
     start: int
     end: int
     broken: bool = False
+    outline: Outline | None = None
 
 
 @dataclass(slots=True)
@@ -105,9 +103,12 @@ class Scan:
     diagnostics: list[Diagnostic]
 
 
-def scan(source: Source) -> Scan:
-    """Cut `source` into statements. Linear in its length; never raises."""
-    scanner = _Scanner(source)
+def scan(source: Source, limits: Limits = LIMITS, *, outlines: bool = True) -> Scan:
+    """Cut `source` into statements. Linear in its length; never raises.
+
+    Where a statement has the outline of an earlier one, its tokens are not looked at, except with `outlines` off.
+    """
+    scanner = _Scanner(source, limits, outlines)
     scanner.run()
     return Scan(scanner.chunks, scanner.comments, scanner.diagnostics)
 
@@ -115,8 +116,11 @@ def scan(source: Source) -> Scan:
 class _Scanner:
     """The state of one scan: the open statement, its open brackets, and the last token."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, limits: Limits, outlines: bool) -> None:
         self.source = source
+        self.limits = limits
+        self.outlines = outlines
+        self.kinds: dict[object, str] = {}
         self.text = source.text
         self.chunks: list[Chunk] = []
         self.comments: list[Comment] = []
@@ -128,8 +132,8 @@ class _Scanner:
         self.chain = 0
 
     def run(self) -> None:
-        position = 1 if self.text.startswith("\ufeff") else 0
-        for match in TOKEN.finditer(self.text, position):
+        tokens = TOKEN.finditer(self.text, 1 if self.text.startswith("\ufeff") else 0)
+        while (match := next(tokens, None)) is not None:
             kind = match.lastgroup
             if kind == "space":
                 continue
@@ -138,6 +142,9 @@ class _Scanner:
                 continue
             self._before(match)
             if self.chunk is None:
+                if self._recognise(match.start()):
+                    tokens = TOKEN.finditer(self.text, self.end)
+                    continue
                 self._begin(match)
             self._token(kind or "other", match)
             if self.chunk is not None:
@@ -150,8 +157,10 @@ class _Scanner:
     def _token(self, kind: str, match: re.Match[str]) -> None:
         if kind == "open":
             self.brackets.append(match.start())
-            if len(self.brackets) == MAX_NESTING:
-                self._fault("TCR116", match, "brackets are nested too deeply", f"the limit is {MAX_NESTING}")
+            if len(self.brackets) == self.limits.nesting:
+                self._fault(
+                    "TCR116", match, "brackets are nested too deeply", f"the limit is {self.limits.nesting}"
+                )
         elif kind == "close":
             self._close(match)
         elif kind == "dot":
@@ -160,8 +169,8 @@ class _Scanner:
             self._unclosed(match)
         if match.group() in _ARITHMETIC:
             self.chain += 1
-            if self.chain == MAX_CHAIN:
-                label = f"operator {MAX_CHAIN} in one expression"
+            if self.chain == self.limits.operators:
+                label = f"operator {self.limits.operators} in one expression"
                 self._fault("TCR116", match, "expression is nested too deeply", label)
         elif match.group() in _ENDS_CHAIN:
             self.chain = 0
@@ -255,9 +264,24 @@ class _Scanner:
         starter = _LOOSE_STARTER.match(self.text, match.start())
         self.chunk = Chunk(starter.group(1) if starter else "rule", match.start(), match.end())
 
+    def _recognise(self, start: int) -> bool:
+        """Cut a statement that has the outline of an earlier one."""
+        end = likely_end(self.text, start) if self.kinds else -1
+        found = outline(self.text[start:end]) if end > 0 else None
+        kind = self.kinds.get(found.key) if found is not None else None
+        if kind is None:
+            return False
+        self.chunks.append(Chunk(kind, start, end, outline=found))
+        self.previous, self.end = self.text[end - 1], end
+        return True
+
     def _cut(self, end: int) -> None:
         assert self.chunk is not None
         self.chunk.end = end
+        if self.outlines and not self.chunk.broken and self.chunk.kind in _OUTLINED:
+            self.chunk.outline = outline(self.text[self.chunk.start : end])
+            if self.chunk.outline is not None:
+                self.kinds[self.chunk.outline.key] = self.chunk.kind
         self.chunks.append(self.chunk)
         self.chunk = None
         self.brackets.clear()
@@ -306,3 +330,4 @@ class _Scanner:
 
 
 _BLOCKS = frozenset({"invariant", "template", "test"})
+_OUTLINED = frozenset({"invariant", "rule"})

@@ -18,9 +18,14 @@ BOOLEAN_FUNCTIONS = frozenset(
 `(name(X))`, in parentheses, is always a `Test`: so every tree can be written.
 """
 
+PATTERN_FUNCTIONS = frozenset({"matches"})
+"""Functions whose first argument is a pattern that is compiled when rules are analysed."""
+
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 ANNOTATION_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:-[A-Za-z0-9_]+)*")
+
+_BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|([\"\\nt])|(.?))", re.DOTALL)
@@ -41,6 +46,15 @@ def quote(text: str) -> str:
     "a \"b\"\n\u{0}"
     """
     return '"' + "".join(map(_escaped, text)) + '"'
+
+
+def message_parts(message: str) -> list[str]:
+    """What a message interpolates: its parts in braces, doubled braces, and braces without a partner.
+
+    >>> message_parts("{{x}} {A} {B:.2f} }")
+    ['{{', '}}', '{A}', '{B:.2f}', '}']
+    """
+    return _BRACES.findall(message)
 
 
 def _escaped(character: str) -> str:

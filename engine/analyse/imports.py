@@ -11,6 +11,7 @@ from tcrules.engine.analyse.faults import Faults
 from tcrules.engine.analyse.symbols import SourceProgram
 from tcrules.grammar import ast
 from tcrules.grammar.ast import Span
+from tcrules.grammar.molds import parts_of
 from tcrules.grammar.parser import parse
 from tcrules.grammar.records import dataclass
 
@@ -111,7 +112,7 @@ class _Loader:
         if parsed.program is None:
             return
         self.open.append(source.name)
-        for statement in parsed.program.statements:
+        for statement in parts_of(parsed.program.statements):
             if isinstance(statement, ast.Import):
                 self._import(statement, source.name)
         self.open.pop()

@@ -23,12 +23,13 @@ from tcrules.engine.analyse.lower import Lowerer
 from tcrules.engine.analyse.normalise import normalise_invariant, normalise_rule
 from tcrules.engine.analyse.resolve import Statement, resolve
 from tcrules.engine.analyse.safety import order_clause, warn_unused
+from tcrules.engine.analyse.stamping import stamped
 from tcrules.engine.analyse.stratify import stratify
 from tcrules.engine.analyse.symbols import SourceProgram, Symbols, collect
 from tcrules.engine.analyse.typecheck import check_columns, check_types
 from tcrules.engine.analyse.types import Columns, infer
 from tcrules.grammar import ast
-from tcrules.grammar.records import dataclass
+from tcrules.grammar.records import collector_paused, dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,8 +60,22 @@ def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] |
 
     `parameters` override the defaults of `param` declarations. Imports were followed by `load`.
     """
+    given, apart = parameters or {}, frozenset[str]()
+    with collector_paused():
+        while True:
+            part = stamped(programs, given, apart)
+            analysis = _passes(part.programs, given)
+            concerned = part.concerned(analysis.diagnostics)
+            if not concerned:
+                break
+            apart |= concerned
+        program = None if analysis.program is None else part.expand(analysis.program)
+    return Analysis(program, analysis.diagnostics)
+
+
+def _passes(programs: Sequence[SourceProgram], parameters: Mapping[str, Value]) -> Analysis:
     faults = Faults()
-    symbols = collect(programs, parameters or {}, faults)
+    symbols = collect(programs, parameters, faults)
     statements = [s for source in programs for s in source.program.statements if isinstance(s, Statement)]
     resolved = [(statement, resolve(statement, symbols, faults)) for statement in statements]
     typed, columns = _typed([r for _, r in resolved if r is not None], symbols, faults)
