@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tcrules.engine.check import CheckResult, Progress, check
 from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.facts import Coverage, Gap
+from tcrules.engine.profile import Entry, Profile
 from tcrules.engine.provenance import explain_violation
 from tcrules.engine.store import StoreFault
 from tcrules.engine.why_not import why_not
@@ -47,6 +48,7 @@ class Checked:
     store: DuckDBStore
     coverage: Coverage
     breaches: Mapping[str, tuple[Binding, ...]]
+    profile: tuple[Entry, ...] = ()
 
     def invariant(self, violation: Violation) -> Invariant:
         """The rule that is violated."""
@@ -54,8 +56,10 @@ class Checked:
 
 
 @contextmanager
-def check_run(path: Path, selection: Selection, progress: Progress | None = None) -> Iterator[Checked]:
-    """Check a run against rules.
+def check_run(
+    path: Path, selection: Selection, progress: Progress | None = None, *, profile: bool = False
+) -> Iterator[Checked]:
+    """Check a run against rules; with `profile`, measure what each rule costs.
 
     Raises:
         TcrError, SelectionError: the rules cannot be used.
@@ -65,8 +69,16 @@ def check_run(path: Path, selection: Selection, progress: Progress | None = None
     run = open_run(path)
     known = known_facts(run)
     with DuckDBStore.open(run.facts, program) as store:
-        result = check(program, store, known, progress=progress)
-        yield Checked(_report(run, program, store, result), program, store, known, result.violations)
+        if profile:
+            measured = Profile(program)
+            result = check(
+                program, measured.watch(store), known, progress=measured.progress, grouping=measured.grouping
+            )
+            entries = tuple(measured.entries(result))
+        else:
+            result, entries = check(program, store, known, progress=progress), ()
+        report = _report(run, program, store, result)
+        yield Checked(report, program, store, known, result.violations, entries)
 
 
 def query_run(

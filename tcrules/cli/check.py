@@ -20,6 +20,7 @@ Examples:
   tcrules check runs/a
   tcrules check runs/a --rules project.tcr --param warmup=100
   tcrules check runs/a --only optimizer --format json | jq .summary
+  tcrules check runs/a --profile
 
 \b
 Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not check or nothing to check.
@@ -30,6 +31,7 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 @run_argument
 @selection_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--profile", is_flag=True, help="Tell what each rule cost: time, facts, rounds.")
 @click.option("-v", "--verbose", is_flag=True, help="Spell out every violation and every undecided rule.")
 def command(
     run: Path,
@@ -38,28 +40,33 @@ def command(
     only: tuple[str, ...],
     params: dict[str, Value],
     form: str,
+    profile: bool,
     verbose: bool,
 ) -> None:
     """Check the recorded run in folder RUN against rules."""
     from tcrules.selection import Selection
 
-    sys.exit(show(run, Selection(rule_files, library, only, params), form, verbose=verbose))
+    sys.exit(show(run, Selection(rule_files, library, only, params), form, verbose=verbose, profile=profile))
 
 
-def show(run: Path, chosen: Selection, form: str, *, verbose: bool) -> int:
+def show(run: Path, chosen: Selection, form: str, *, verbose: bool, profile: bool = False) -> int:
     """Check, print the report to stdout and the next command to stderr; returns the exit code."""
     from tcrules.checking import check_run
 
-    with check_run(run, chosen) as checked:
-        report = checked.report
+    with check_run(run, chosen, profile=profile) as checked:
+        report, costs = checked.report, checked.profile
     if form == "json":
         from tcrules.report.json_report import as_json
 
-        click.echo(as_json(report))
+        click.echo(as_json(report, costs if profile else None))
     else:
         from tcrules.report.terminal import write
 
         write(report, result_console(), verbose=verbose)
+        if profile:
+            from tcrules.report import profile as profiles
+
+            profiles.write(costs, result_console())
     if report.exit_code == 2:
         remark("tcrules: no rule could be decided: the run holds no facts that the rules speak about")
     elif report.violations:

@@ -6,6 +6,9 @@ import json
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcrules.engine.profile import Entry
     from tcrules.report.model import Report, Violation
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
@@ -14,9 +17,14 @@ REPORT_VERSION = 1
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-def as_json(report: Report) -> str:
-    """The report as indented JSON text."""
-    return json.dumps(as_data(report), indent=2, ensure_ascii=False)
+def as_json(report: Report, profile: Sequence[Entry] | None = None) -> str:
+    """The report as indented JSON text; a profile is added as `profile`."""
+    data = as_data(report)
+    if profile is not None:
+        from tcrules.report import profile as profiles
+
+        data["profile"] = profiles.as_data(profile)
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def as_data(report: Report) -> dict[str, Json]:
