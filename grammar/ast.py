@@ -104,15 +104,17 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """`count { body }`, `sum(V) { body }`, `min(V) { body }`, also max and mean.
+    """`count { body }`, `count(V) { body }`, `sum(V) { body }`, also min, max and mean; `arg_min(V, K) { body }`.
 
-    Ranges over the set of distinct bindings of the body's named variables that do not occur outside of it.
+    Ranges over the set of distinct bindings of the body's named variables that do not occur outside of it. `key` is
+    what arg_min and arg_max compare.
     """
 
     kind: str
     value: Expression | None
     body: tuple[Literal, ...]
     span: Span = _span()
+    key: Expression | None = None
 
 
 Expression: TypeAlias = (
@@ -170,7 +172,19 @@ class Test:
     comments: tuple[str, ...] = ()
 
 
-Literal: TypeAlias = Atom | Negation | Comparison | Test
+@dataclass(frozen=True, slots=True)
+class Disjunction:
+    """`{ a or b, c }`: one of at least two conjunctions holds.
+
+    Where it is all of a body, the braces may be left out.
+    """
+
+    alternatives: tuple[tuple[Literal, ...], ...]
+    span: Span = _span()
+    comments: tuple[str, ...] = ()
+
+
+Literal: TypeAlias = Atom | Negation | Comparison | Test | Disjunction
 
 # ------------------------------------------------------------------------------------------------ statements
 
@@ -206,14 +220,17 @@ class TypeDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class ColumnDeclaration:
+    """`name: type`; with `best`, `name: min type` or `name: max type`: of facts that differ in it, one is kept."""
+
     name: str
     type: str
     span: Span = _span()
+    best: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class RelationDeclaration:
-    """`relation name(column: type, …)`"""
+    """`relation name(column: type, …)`; only the last column may have a `best`."""
 
     name: str
     columns: tuple[ColumnDeclaration, ...]

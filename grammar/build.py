@@ -13,6 +13,7 @@ from tcrules.grammar.records import dataclass, replace
 from tcrules.grammar.words import (
     BOOLEAN_FUNCTIONS,
     INT_MAX,
+    KEY_AGGREGATES,
     VALUE_AGGREGATES,
     BadEscape,
     unquote,
@@ -43,6 +44,18 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternatives:
+    """Bodies with `or` between them; one body is the usual case."""
+
+    bodies: tuple[tuple[ast.Literal, ...], ...]
+    span: ast.Span
+
+    def as_body(self) -> tuple[ast.Literal, ...]:
+        """One body: several ones make a disjunction of their own."""
+        return self.bodies[0] if len(self.bodies) == 1 else (ast.Disjunction(self.bodies, self.span),)
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """A part of a block: `name` is its keyword, `content` what follows it."""
 
@@ -51,7 +64,9 @@ class Section:
     span: ast.Span
 
 
-Child: TypeAlias = "Token | ast.Expression | ast.Literal | ast.Argument | Call | Body | Section"
+Child: TypeAlias = (
+    "Token | ast.Expression | ast.Literal | ast.Argument | Call | Body | Alternatives | Section"
+)
 Children: TypeAlias = "list[Child]"
 
 
@@ -205,24 +220,31 @@ class Builder:
         return Call(str(children[0]), arguments, self.over(children))
 
     def aggregate(self, children: Children) -> ast.Aggregate:
-        kind, body = str(children[0]), next(child for child in children if isinstance(child, Body))
-        given = next((child for child in children if isinstance(child, ast.Argument)), None)
-        span = self.at(children[0])
-        known = ("count", *VALUE_AGGREGATES)
+        kind, body = str(children[0]), next(child for child in children if isinstance(child, Alternatives))
+        given = [child for child in children if isinstance(child, ast.Argument)]
+        self.check_aggregate(kind, self.at(children[0]), given)
+        value, key = (given[at].value if len(given) > at else None for at in (0, 1))
+        return ast.Aggregate(kind, value, body.as_body(), self.over(children), key)
+
+    def check_aggregate(self, kind: str, span: ast.Span, given: list[ast.Argument]) -> None:
+        """Report an unknown aggregate, and values that it does not take or lacks."""
+        known = ("count", *VALUE_AGGREGATES, *KEY_AGGREGATES)
+        wanted = 2 if kind in KEY_AGGREGATES else 1
+        shape = f"{kind}(V, K) {{ … }}" if wanted == 2 else f"{kind}(V) {{ … }}"
         if kind not in known:
             guess = did_you_mean(kind, known)
             help = f"did you mean `{guess}`?" if guess else "aggregates are " + ", ".join(known)
             self.fault("TCR115", span, f"unknown aggregate `{kind}`", "", help)
-        elif (kind == "count") != (given is None):
-            shape = "count { … }" if kind == "count" else f"{kind}(V) {{ … }}"
-            why = "takes no value" if kind == "count" else "needs the value to aggregate"
-            self.fault("TCR115", span, f"`{kind}` {why}", "", f"write `{shape}`")
-        elif given is not None and given.name is not None:
-            self.fault(
-                "TCR114", given.span, f"the value of `{kind}` has no name", "", f"write `{kind}(V) {{ … }}`"
-            )
-        value = given.value if given is not None else None
-        return ast.Aggregate(kind, value, body.literals, self.over(children))
+        elif not given and kind != "count":
+            why = "the value, and the key to compare" if wanted == 2 else "the value to aggregate"
+            self.fault("TCR115", span, f"`{kind}` needs {why}", "", f"write `{shape}`")
+        elif given and len(given) != wanted:
+            takes = "a value and a key" if wanted == 2 else "one value"
+            self.fault("TCR115", span, f"`{kind}` takes {takes}, {len(given)} given", "", f"write `{shape}`")
+        named = next((argument for argument in given if argument.name is not None), None)
+        if named is not None:
+            message = f"the values of `{kind}` have no names"
+            self.fault("TCR114", named.span, message, "", f"write `{shape}`")
 
     # ------------------------------------------------------------------------------------ literals
 
@@ -251,12 +273,21 @@ class Builder:
 
     def negation(self, children: Children) -> ast.Literal:
         last = children[1]
-        body: tuple[ast.Literal, ...]
-        if isinstance(last, Call):
-            body = (self.bare(last),)
-        else:
-            body = next(child for child in children if isinstance(child, Body)).literals
+        single = isinstance(last, Call)
+        body = (self.bare(last),) if single else cast("Alternatives", children[2]).as_body()
         return self.host(ast.Negation(body, self.over(children)))
+
+    def disjunction(self, children: Children) -> ast.Literal:
+        bodies = cast("Alternatives", children[1]).bodies
+        if len(bodies) == 1:
+            help = "write alternatives, `{ a(X) or b(X) }`, or leave out the braces"
+            message = "braces around a single alternative"
+            self.fault("TCR123", self.over(children), message, "", help)
+        return self.host(ast.Disjunction(bodies, self.over(children)))
+
+    def alternatives(self, children: Children) -> Alternatives:
+        bodies = tuple(child.literals for child in children if isinstance(child, Body))
+        return Alternatives(bodies, self.over(children))
 
     def body(self, children: Children) -> Body:
         literals = tuple(cast("ast.Literal", child) for child in children if not isinstance(child, Token))

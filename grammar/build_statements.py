@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tcrules.grammar import ast
-from tcrules.grammar.build import Body, Builder, Call, Section
+from tcrules.grammar.build import Alternatives, Body, Builder, Call, Section
 from tcrules.grammar.machine import Token
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class StatementBuilder(Builder):
         return ast.TypeDeclaration(str(children[1]), str(children[3]), span=self.over(children))
 
     def column(self, children: list[Token]) -> ast.ColumnDeclaration:
-        return ast.ColumnDeclaration(str(children[0]), str(children[2]), self.over(children))
+        best = str(children[2]) if len(children) == 4 else ""
+        return ast.ColumnDeclaration(str(children[0]), str(children[-1]), self.over(children), best)
 
     def relation_statement(self, children: Children) -> ast.RelationDeclaration:
         columns = _only(children, ast.ColumnDeclaration)
@@ -52,8 +53,8 @@ class StatementBuilder(Builder):
 
     def rule_statement(self, children: Children) -> ast.Rule:
         head = self.head(cast("Call", children[0]))
-        body = next(iter(_only(children, Body)), None)
-        return ast.Rule(head, body.literals if body else (), span=self.over(children))
+        body = next(iter(_only(children, Alternatives)), None)
+        return ast.Rule(head, body.as_body() if body else (), span=self.over(children))
 
     def head(self, call: Call) -> ast.Atom:
         """The atom that a rule or fact states."""
@@ -83,7 +84,9 @@ class StatementBuilder(Builder):
         return self.section(children, tuple(body.literals for body in _only(children, Body)))
 
     forbid_section = each_section
-    expect_section = each_section
+
+    def expect_section(self, children: Children) -> Section:
+        return self.section(children, cast("Alternatives", children[1]).bodies)
 
     def guard_section(self, children: Children) -> Section:
         return self.section(children, cast("tuple[ast.Variable, ...]", children[1]))
@@ -214,7 +217,8 @@ class StatementBuilder(Builder):
         )
 
     def query(self, children: Children) -> Body:
-        return cast("Body", children[0])
+        found = cast("Alternatives", children[0])
+        return Body(found.as_body(), found.span)
 
 
 def _variables(section: Section | None) -> tuple[ast.Variable, ...]:

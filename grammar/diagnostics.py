@@ -40,6 +40,7 @@ CODES: dict[str, str] = {
     "TCR120": "fact or head with something that is not allowed there",
     "TCR121": "too many errors",
     "TCR122": "comment that looks like an integer division",
+    "TCR123": "braces around a single alternative",
     # 2xx: names and types (engine)
     "TCR201": "unknown relation",
     "TCR202": "unknown column",
@@ -57,6 +58,7 @@ CODES: dict[str, str] = {
     "TCR214": "unknown annotation",
     "TCR215": "message names an unknown variable",
     "TCR216": "bad parameter value",
+    "TCR217": "column that cannot be the best one",
     # 3xx: safety and stratification (engine)
     "TCR301": "unsafe variable",
     "TCR302": "unstratified negation or aggregation",
@@ -65,6 +67,8 @@ CODES: dict[str, str] = {
     "TCR305": "unbound guard or about variable",
     "TCR306": "metavariable not bound",
     "TCR307": "aggregate value unsafe",
+    "TCR308": "best value used in its own recursion where a better one may not do",
+    "TCR309": "too many alternatives",
     # 4xx: rule tests (rules)
     "TCR401": "unknown rule",
     "TCR402": "rule test failed",

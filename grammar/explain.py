@@ -134,7 +134,8 @@ def _habit(place: _Place) -> Diagnostic | None:
     for mark, meaning in HABITS:
         if not rest.startswith(mark) or (mark.isalpha() and place.text != mark):
             continue
-        if mark in ("or", "and") and "COMMA" not in place.expected:
+        # After `or` a literal may be complete already, so that only a section can follow.
+        if mark in ("or", "and") and not place.expected & {"COMMA", "EACH"}:
             continue
         span = place.source.span(place.start, place.start + len(mark))
         return _error("TCR109", f"`{mark}` is not used in this language", span, "", meaning)

@@ -34,6 +34,19 @@ def literals_doc(literals: Sequence[ast.Literal]) -> Doc:
     return join((",", LINE), [literal_doc(literal) for literal in literals])
 
 
+def body_doc(body: Sequence[ast.Literal]) -> Doc:
+    """A body where the braces around a disjunction that is all of it can be left out."""
+    only = body[0]
+    if len(body) == 1 and isinstance(only, ast.Disjunction) and not only.comments:
+        return _alternatives(only)
+    return literals_doc(body)
+
+
+def _alternatives(disjunction: ast.Disjunction) -> Doc:
+    first, *others = (Align(Group(literals_doc(body))) for body in disjunction.alternatives)
+    return (first, *((LINE, "or ", other) for other in others))
+
+
 def literal_doc(literal: ast.Literal, *, bare: bool = False) -> Doc:
     """A literal, below its comments unless it is to be `bare`."""
     if isinstance(literal, ast.Atom):
@@ -42,6 +55,8 @@ def literal_doc(literal: ast.Literal, *, bare: bool = False) -> Doc:
         doc = _negation(literal)
     elif isinstance(literal, ast.Comparison):
         doc = (expression_doc(literal.left), f" {literal.op} ", expression_doc(literal.right))
+    elif isinstance(literal, ast.Disjunction):
+        doc = Align(Group(("{", Nest(4, (LINE, _alternatives(literal))), LINE, "}")))
     else:
         doc = _test(literal.expression)
     return doc if bare else commented(literal, doc)
@@ -75,7 +90,7 @@ def _is_call(literal: ast.Literal) -> bool:
 
 
 def _braces(before: Doc, body: Sequence[ast.Literal]) -> Doc:
-    return Align(Group((before, " {", Nest(4, (LINE, literals_doc(body))), LINE, "}")))
+    return Align(Group((before, " {", Nest(4, (LINE, body_doc(body))), LINE, "}")))
 
 
 def _argument(argument: ast.Argument) -> Doc:
@@ -147,4 +162,5 @@ def _primary(expression: ast.Expression) -> Doc:
     assert isinstance(expression, ast.Aggregate)
     if expression.value is None:
         return _braces(expression.kind, expression.body)
-    return _braces((f"{expression.kind}(", expression_doc(expression.value), ")"), expression.body)
+    values = [expression_doc(value) for value in (expression.value, expression.key) if value is not None]
+    return _braces((f"{expression.kind}(", join(", ", values), ")"), expression.body)

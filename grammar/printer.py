@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tcrules.grammar import ast
 from tcrules.grammar.layout import HARD, LINE, Align, Doc, Group, Nest, join, layout
 from tcrules.grammar.print_terms import (
+    body_doc,
     commented,
     constant_text,
     expression_doc,
@@ -100,7 +101,7 @@ def _plain(statement: Top) -> Doc:
         default = constant_text(statement.default)
         return f"param {statement.name}: {statement.type} = {default}"
     if isinstance(statement, ast.RelationDeclaration):
-        columns: list[Doc] = [f"{column.name}: {column.type}" for column in statement.columns]
+        columns: list[Doc] = [_column(column) for column in statement.columns]
         return Group((f"relation {statement.name}(", Align(join((",", LINE), columns)), ")"))
     if isinstance(statement, ast.Rule):
         return _rule(statement)
@@ -109,11 +110,15 @@ def _plain(statement: Top) -> Doc:
     return _block(statement)
 
 
+def _column(column: ast.ColumnDeclaration) -> str:
+    return f"{column.name}: {column.best + ' ' if column.best else ''}{column.type}"
+
+
 def _rule(rule: ast.Rule) -> Doc:
     head = literal_doc(rule.head)
     if not rule.body:
         return (head, ".")
-    return Group((head, " :-", Nest(4, (LINE, literals_doc(rule.body))), "."))
+    return Group((head, " :-", Nest(4, (LINE, body_doc(rule.body))), "."))
 
 
 # --------------------------------------------------------------------------------- invariants, templates

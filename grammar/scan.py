@@ -46,7 +46,7 @@ _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _ENDS_CHAIN = frozenset({",", ".", "(", "{", "}"})
 _PAIR = {")": "(", "}": "{"}
 _CLOSER = {"(": ")", "{": "}"}
-_UNFINISHED = frozenset({":", "=", "<:", "<", ",", "-", ":-", "."})
+_UNFINISHED = frozenset({":", "=", "<:", "<", ",", "-", ":-", ".", "or"})
 # `X // 2, …`: what follows a division that became a comment.
 _LOST_DIVISOR = re.compile(r"//\s*([0-9][0-9.e]*|[A-Z][A-Za-z0-9_]*|\$[a-z][a-z0-9_]*)\s*([-+*%,.)}]|\Z)")
 

@@ -8,6 +8,7 @@ STATEMENT_WORDS = ("import", "type", "relation", "param", "invariant", "template
 SECTION_WORDS = ("each", "forbid", "guard", "expect", "or", "about", "message")
 TEST_WORDS = ("facts", "unrecorded", "expect", "violated", "held", "vacuous", "unknown")
 VALUE_AGGREGATES = ("sum", "min", "max", "mean")
+KEY_AGGREGATES = ("arg_min", "arg_max")
 CONSTANT_WORDS = ("true", "false", "inf", "nan")
 
 BOOLEAN_FUNCTIONS = frozenset(

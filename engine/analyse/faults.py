@@ -39,6 +39,10 @@ class Faults:
         found = Diagnostic(code, "warning", message, (Label(span, text),), (), mend)
         self._found.setdefault((code, message, span), found)
 
+    def add(self, other: Faults) -> None:
+        """Add what another list has."""
+        self._found = {**other._found, **self._found}
+
     def within(self, span: Span) -> bool:
         """Whether an error was reported at a place within `span`."""
         places = (f.labels[0].span for f in self._found.values() if f.severity == "error")

@@ -95,9 +95,27 @@ class FGroup:
     over: tuple[str, ...]
     body: FBody
     span: Span = NOWHERE
+    key: FExpr | None = None
+
+    def values(self) -> tuple[FExpr, ...]:
+        """The value and the key, as far as there are."""
+        return tuple(given for given in (self.value, self.key) if given is not None)
 
 
-FLiteral: TypeAlias = FAtom | FCompare | FBind | FNot | FGroup
+@dataclass(frozen=True, slots=True)
+class FEither:
+    """`outer` are the variables of scopes around it that its alternatives mention directly.
+
+    `binds` are those of them that it binds, found by `safety`.
+    """
+
+    alternatives: tuple[FBody, ...]
+    outer: tuple[FVar, ...]
+    span: Span = NOWHERE
+    binds: tuple[str, ...] = ()
+
+
+FLiteral: TypeAlias = FAtom | FCompare | FBind | FNot | FGroup | FEither
 FBody: TypeAlias = tuple[FLiteral, ...]
 
 
@@ -122,7 +140,10 @@ def expression_variables(expression: FExpr | FAny) -> Iterator[FVar]:
 
 
 def own_variables(literal: FLiteral) -> Iterator[FVar]:
-    """Occurrences in the literal itself, without the bodies of negations and aggregates."""
+    """Occurrences in the literal itself, without the bodies of negations and aggregates.
+
+    Of a disjunction those that belong to a scope around it, each once.
+    """
     if isinstance(literal, FAtom):
         for term in literal.terms:
             yield from expression_variables(term)
@@ -134,24 +155,34 @@ def own_variables(literal: FLiteral) -> Iterator[FVar]:
         yield from expression_variables(literal.value)
     elif isinstance(literal, FGroup):
         yield literal.result
+    elif isinstance(literal, FEither):
+        yield from literal.outer
+
+
+def bodies(literal: FLiteral) -> tuple[FBody, ...]:
+    """The bodies within a literal."""
+    if isinstance(literal, FNot | FGroup):
+        return (literal.body,)
+    return literal.alternatives if isinstance(literal, FEither) else ()
 
 
 def inner_variables(literal: FLiteral) -> Iterator[FVar]:
-    """Occurrences in the body (and value) of a negation or aggregate, at any depth."""
-    if isinstance(literal, FNot | FGroup):
-        for inner in literal.body:
+    """Occurrences in the bodies (and values) of a negation, aggregate or disjunction, at any depth."""
+    for body in bodies(literal):
+        for inner in body:
             yield from own_variables(inner)
             yield from inner_variables(inner)
-    if isinstance(literal, FGroup) and literal.value is not None:
-        yield from expression_variables(literal.value)
+    if isinstance(literal, FGroup):
+        for value in literal.values():
+            yield from expression_variables(value)
 
 
 def deep(body: FBody) -> Iterator[FLiteral]:
     """All literals at all depths, outer before inner."""
     for literal in body:
         yield literal
-        if isinstance(literal, FNot | FGroup):
-            yield from deep(literal.body)
+        for inner in bodies(literal):
+            yield from deep(inner)
 
 
 def clause_literals(clause: Clause) -> Iterator[FLiteral]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.alternatives import MOST_ALTERNATIVES, conjunctions, count_conjunctions
 from tcrules.engine.analyse.expressions import Env, type_of, type_of_value
 from tcrules.engine.analyse.flat import (
     FAny,
@@ -13,6 +15,7 @@ from tcrules.engine.analyse.flat import (
     FBody,
     FCompare,
     FConst,
+    FEither,
     FExpr,
     FGroup,
     FLiteral,
@@ -23,17 +26,24 @@ from tcrules.engine.analyse.flat import (
     own_variables,
 )
 from tcrules.engine.analyse.lattice import UNKNOWN, Lattice
+from tcrules.engine.plan.build import body_variables
 from tcrules.engine.values import FLOAT, FUNCTIONS, OPERATIONS, apply, normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Set
+    from collections.abc import Iterable, Iterator, Mapping, Set
+
+    from tcrules.engine.analyse.faults import Faults
+    from tcrules.grammar.ast import Span
 
 
 class Lowerer:
     """Lowers the bodies of one clause."""
 
-    def __init__(self, env: Env, predicates: Mapping[str, ir.Predicate], lattice: Lattice) -> None:
+    def __init__(
+        self, env: Env, predicates: Mapping[str, ir.Predicate], lattice: Lattice, faults: Faults
+    ) -> None:
         self.env = env
+        self.faults = faults
         self.predicates = predicates
         self.lattice = lattice
 
@@ -45,7 +55,16 @@ class Lowerer:
     def body(self, body: FBody, around: Set[str]) -> ir.Body:
         """The literals of a body; `around` are the variables of the scopes around it."""
         visible = frozenset(around) | {v.name for literal in body for v in own_variables(literal)}
-        return tuple(self._literal(literal, visible) for literal in body)
+        return tuple(lowered for literal in body for lowered in self._literals(literal, visible))
+
+    def ways(self, body: ir.Body, span: Span) -> tuple[ir.Body, ...]:
+        """The conjunctions that a body with disjunctions stands for; too many are reported, and some returned."""
+        if count_conjunctions(body) > MOST_ALTERNATIVES:
+            message = f"too many alternatives: {count_conjunctions(body)}, more than {MOST_ALTERNATIVES}"
+            notes = ("disjunctions side by side multiply",)
+            mend = "give a disjunction a name: `one(X) :- a(X) or b(X).`"
+            self.faults.error("TCR309", message, span, notes=notes, mend=mend)
+        return tuple(islice(conjunctions(body), MOST_ALTERNATIVES))
 
     def atom(self, atom: FAtom) -> ir.Atom:
         """An atom with typed terms."""
@@ -60,7 +79,18 @@ class Lowerer:
             return self.variable(term.name)
         return ir.Const(normalise(term.value, kind.base), kind)
 
-    def _literal(self, literal: FLiteral, visible: frozenset[str]) -> ir.Literal:
+    def _literals(self, literal: FLiteral, visible: frozenset[str]) -> Iterator[ir.Literal]:
+        if not isinstance(literal, FNot):
+            yield self._literal(literal, visible)
+            return
+        shared = self._shared(literal, visible)
+        for way in self.ways(self.body(literal.body, visible), literal.span):
+            read = body_variables(way)
+            yield ir.Not(way, tuple(variable for variable in shared if variable in read), literal.span)
+
+    def _literal(
+        self, literal: FAtom | FCompare | FBind | FGroup | FEither, visible: frozenset[str]
+    ) -> ir.Literal:
         if isinstance(literal, FAtom):
             return self.atom(literal)
         if isinstance(literal, FCompare):
@@ -72,19 +102,19 @@ class Lowerer:
             return ir.Bind(
                 variable, _as_float(value) if variable.type.base == "float" else value, literal.span
             )
-        shared = self._shared(literal, visible)
-        inner = self.body(literal.body, visible)
-        if isinstance(literal, FNot):
-            return ir.Not(inner, shared, literal.span)
-        return self._group(literal, inner, shared)
+        if isinstance(literal, FEither):
+            bodies = tuple(self.body(body, visible) for body in literal.alternatives)
+            binds = tuple(self.variable(name) for name in literal.binds)
+            return ir.Either(bodies, binds, self._shared(literal, visible - set(literal.binds)), literal.span)
+        return self._group(literal, self.body(literal.body, visible), self._shared(literal, visible))
 
     def _group(self, group: FGroup, inner: ir.Body, shared: tuple[ir.Var, ...]) -> ir.Group:
-        value = None if group.value is None or group.kind == "count" else self.expression(group.value)
+        value, key = (None if given is None else self.expression(given) for given in (group.value, group.key))
         over = tuple(self.variable(name) for name in group.over)
         result = self.variable(group.result.name)
-        return ir.Group(result, group.kind, value, over, inner, shared, group.span)
+        return ir.Group(result, group.kind, value, over, inner, shared, group.span, key)
 
-    def _shared(self, literal: FNot | FGroup, visible: frozenset[str]) -> tuple[ir.Var, ...]:
+    def _shared(self, literal: FGroup | FEither | FNot, visible: frozenset[str]) -> tuple[ir.Var, ...]:
         names = dict.fromkeys(v.name for v in inner_variables(literal) if v.name in visible)
         return tuple(self.variable(name) for name in names)
 

@@ -8,6 +8,7 @@ name use two variables.
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.analyse.flat import (
@@ -17,6 +18,7 @@ from tcrules.engine.analyse.flat import (
     FBody,
     FCompare,
     FConst,
+    FEither,
     FExpr,
     FGroup,
     FLiteral,
@@ -25,11 +27,12 @@ from tcrules.engine.analyse.flat import (
     FTerm,
     FVar,
 )
+from tcrules.engine.analyse.interface import mentioned
 from tcrules.grammar import ast
 from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _Invariant: TypeAlias = ast.Invariant | ast.Template
 
@@ -37,7 +40,8 @@ _Invariant: TypeAlias = ast.Invariant | ast.Template
 def normalise_rule(rule: ast.Rule) -> Clause:
     """The clause of a resolved rule."""
     names = _Names()
-    direct = [*_direct(rule.body), *_in_atom(rule.head)]
+    head_names = list(_in_atom(rule.head))
+    direct = [*_direct(rule.body, head_names), *head_names]
     scope = names.scope(None, direct)
     literals: list[FLiteral] = []
     head = _Flattener(names, scope, literals).atom(rule.head)
@@ -49,7 +53,11 @@ def normalise_invariant(statement: _Invariant) -> Clause:
     names = _Names()
     metas = statement.metavariables if isinstance(statement, ast.Template) else ()
     given = tuple((f"?{meta.name}", meta.type) for meta in metas)
-    scope = names.scope(None, [*(name for name, _ in given), *_direct(statement.each)])
+    elsewhere: list[str] = []
+    if any(isinstance(literal, ast.Disjunction) for literal in statement.each):
+        # What is said beside `each` about a variable of one alternative would be about nothing in the others.
+        elsewhere = [*mentioned(statement), *_mentioned(statement.expect)]
+    scope = names.scope(None, [*(name for name, _ in given), *_direct(statement.each, elsewhere)])
     each = _body(statement.each, names, scope)
     expect = []
     for alternative in statement.expect:
@@ -80,6 +88,10 @@ class _Scope:
             return self.names[name]
         return self.outer.find(name) if self.outer else None
 
+    def visible(self) -> list[str]:
+        """All names that can be found."""
+        return [*self.names, *(self.outer.visible() if self.outer else ())]
+
 
 class _Names:
     """Hands out names that are unique in a clause."""
@@ -109,9 +121,35 @@ class _Names:
         return unique
 
 
-def _direct(body: Sequence[ast.Literal]) -> list[str]:
-    """Names that the literals mention, without the bodies of negations and aggregates."""
-    return [name for literal in body for name in _in_literal(literal)]
+def _direct(body: Sequence[ast.Literal], elsewhere: Iterable[str] = ()) -> list[str]:
+    """Names that the literals mention, without the bodies of negations and aggregates.
+
+    A name that a disjunction mentions is local to an alternative, unless all alternatives mention it, or something
+    outside: another literal, or one of the names `elsewhere`.
+    """
+    found: list[str] = []
+    for at, literal in enumerate(body):
+        if isinstance(literal, ast.Disjunction):
+            outside = {*elsewhere, *_mentioned([[*body[:at], *body[at + 1 :]]])}
+            ways = [_direct(alternative, outside) for alternative in literal.alternatives]
+            shared = outside | set(ways[0]).intersection(*ways[1:])
+            found += [name for way in ways for name in way if name in shared]
+        else:
+            found += _in_literal(literal)
+    return found
+
+
+def _mentioned(bodies: Iterable[Sequence[ast.Literal]]) -> Iterator[str]:
+    """All names that bodies mention at any depth."""
+    waiting: list[object] = list(bodies)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Variable):
+            yield node.name
+        elif isinstance(node, tuple | list):
+            waiting += node
+        elif is_dataclass(node) and not isinstance(node, ast.Span):
+            waiting += [getattr(node, field.name) for field in fields(node)]
 
 
 def _in_literal(literal: ast.Literal) -> Iterator[str]:
@@ -167,12 +205,25 @@ class _Flattener:
         elif isinstance(literal, ast.Negation):
             inner = self.names.scope(self.scope, _direct(literal.body))
             self.out.append(FNot(_body(literal.body, self.names, inner), literal.span))
+        elif isinstance(literal, ast.Disjunction):
+            self.out.append(self._either(literal))
         elif isinstance(literal, ast.Comparison):
             left, right = self.expression(literal.left), self.expression(literal.right)
             self.out.append(FCompare(literal.op, left, right, literal.span))
         else:
             test = self.expression(literal.expression)
             self.out.append(FCompare("=", test, FConst(True, literal.span), literal.span))
+
+    def _either(self, either: ast.Disjunction) -> FEither:
+        outer: dict[str, FVar] = {}
+        ways = []
+        for alternative in either.alternatives:
+            direct = _direct(alternative, self.scope.visible())
+            inner = self.names.scope(self.scope, direct)
+            ways.append(_body(alternative, self.names, inner))
+            known = (self.scope.find(name) for name in direct)
+            outer |= {name: FVar(name, either.span) for name in known if name is not None}
+        return FEither(tuple(ways), tuple(outer.values()), either.span)
 
     def atom(self, atom: ast.Atom) -> FAtom:
         terms = tuple(self._term(argument.value) for argument in atom.arguments)
@@ -215,16 +266,19 @@ class _Flattener:
         return FOp("neg", (operand,), negative.span)
 
     def _aggregate(self, aggregate: ast.Aggregate) -> FVar:
-        mentioned = _direct(aggregate.body)
-        if aggregate.value is not None:
-            mentioned += _in_expression(aggregate.value)
-        inner = self.names.scope(self.scope, mentioned)
+        given = [value for value in (aggregate.value, aggregate.key) if value is not None]
+        in_values = [name for value in given for name in _in_expression(value)]
+        inner = self.names.scope(self.scope, [*_direct(aggregate.body, in_values), *in_values])
         literals: list[FLiteral] = []
         flattener = _Flattener(self.names, inner, literals)
         for literal in aggregate.body:
             flattener.add(literal)
-        value = None if aggregate.value is None else flattener.expression(aggregate.value)
+        value, key = (
+            None if value is None else flattener.expression(value)
+            for value in (aggregate.value, aggregate.key)
+        )
         result = FVar(self.names.fresh(), aggregate.span)
         over = tuple(inner.names.values())
-        self.out.append(FGroup(result, aggregate.kind, value, over, tuple(literals), aggregate.span))
+        kind = "distinct" if aggregate.kind == "count" and value is not None else aggregate.kind
+        self.out.append(FGroup(result, kind, value, over, tuple(literals), aggregate.span, key))
         return result

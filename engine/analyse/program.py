@@ -121,10 +121,10 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
     rules = []
     for item in typed:
         if item.clause.head is not None:
-            lowerer = Lowerer(item.env, predicates, symbols.lattice)
+            lowerer = Lowerer(item.env, predicates, symbols.lattice, faults)
             names = {v.name for v in own_variables(item.clause.head)}
-            body = lowerer.body(item.clause.body, names)
-            rules.append(ir.Rule(lowerer.atom(item.clause.head), body, item.clause.span))
+            ways = lowerer.ways(lowerer.body(item.clause.body, names), item.clause.span)
+            rules += [ir.Rule(lowerer.atom(item.clause.head), body, item.clause.span) for body in ways]
     strata = stratify(predicates, rules, faults)
     decider = Decider(rules, moment_types(symbols.lattice.parents))
     invariants: list[ir.Invariant] = []
@@ -133,7 +133,7 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
         statement = item.statement
         if isinstance(statement, ast.Rule):
             continue
-        lowerer = Lowerer(item.env, predicates, symbols.lattice)
+        lowerer = Lowerer(item.env, predicates, symbols.lattice, faults)
         invariant = _invariant(statement, item.clause, lowerer, decider, faults)
         if isinstance(statement, ast.Template):
             check_metavariables(statement, symbols.lattice.types, faults)
@@ -147,7 +147,7 @@ def _predicate(name: str, columns: Columns, symbols: Symbols) -> ir.Predicate:
     relation = symbols.relations[name]
     pairs = zip(relation.columns, columns[name], strict=True)
     typed = tuple(ir.Column(column, kind or UNKNOWN) for column, kind in pairs)
-    return ir.Predicate(name, typed, relation.observed)
+    return ir.Predicate(name, typed, relation.observed, relation.best)
 
 
 def _invariant(
@@ -162,7 +162,9 @@ def _invariant(
     check_interface(statement, {variable.name: variable.type for variable in variables}, faults)
     around = {*names, *(name for name, _ in clause.given)}
     each = lowerer.body(clause.body, around)
-    expect = tuple(lowerer.body(alternative, around) for alternative in clause.expect)
+    lowerer.ways(each, clause.span)  # proofs go through them
+    alternatives = (lowerer.body(alternative, around) for alternative in clause.expect)
+    expect = tuple(way for alternative in alternatives for way in lowerer.ways(alternative, clause.span))
     reading = decider.reading(each, expect)
     known = {variable.name for variable in variables}
     return ir.Invariant(

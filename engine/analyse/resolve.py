@@ -73,6 +73,8 @@ class _Resolver:
             return replace(
                 literal, left=self._expression(literal.left), right=self._expression(literal.right)
             )
+        if isinstance(literal, ast.Disjunction):
+            return replace(literal, alternatives=tuple(map(self.body, literal.alternatives)))
         return replace(literal, expression=self._expression(literal.expression))
 
     def _call_as_test(self, atom: ast.Atom) -> ast.Expression:
@@ -168,8 +170,11 @@ class _Resolver:
         if isinstance(expression, ast.Apply):
             return self._apply(expression)
         if isinstance(expression, ast.Aggregate):
-            value = None if expression.value is None else self._expression(expression.value)
-            return replace(expression, value=value, body=self.body(expression.body))
+            value, key = (
+                None if given is None else self._expression(given)
+                for given in (expression.value, expression.key)
+            )
+            return replace(expression, value=value, key=key, body=self.body(expression.body))
         return self._name(expression)
 
     def _name(self, name: ast.Wildcard | ast.Parameter | ast.MetaVariable) -> ast.Expression:

@@ -2,7 +2,8 @@
 
 An atom binds its variables. `X = expression` binds X where the expression is bound and X is not.
 Comparisons, negations and aggregates need their variables bound - of negations and aggregates those they
-share with the scope around them. Among the literals that are ready the first in the text is taken.
+share with the scope around them. A disjunction binds what all of its alternatives bind, and needs bound what
+only some of them do. Among the literals that are ready the first in the text is taken, disjunctions last.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Set
 from typing import TYPE_CHECKING
 
+from tcrules.engine.analyse.faults import Faults
 from tcrules.engine.analyse.flat import (
     Clause,
     FAtom,
     FBind,
     FBody,
     FCompare,
+    FEither,
     FExpr,
     FGroup,
     FLiteral,
@@ -29,7 +32,6 @@ from tcrules.engine.analyse.flat import (
 from tcrules.grammar.records import replace
 
 if TYPE_CHECKING:
-    from tcrules.engine.analyse.faults import Faults
     from tcrules.grammar.ast import Span
 
 #: Whether values of the expression can be bound to the variable, by their types.
@@ -65,6 +67,7 @@ class _Orderer:
         self.assignable = assignable
         self.faults = faults
         self.said: set[str] = set()
+        self.stuck = False
 
     def body(self, body: FBody, given: Set[str], outer: Set[str]) -> tuple[FBody, set[str]]:
         """The ordered body and the variables bound after it.
@@ -76,14 +79,15 @@ class _Orderer:
         waiting = list(body)
         ordered: list[FLiteral] = []
         while waiting:
-            for at, literal in enumerate(waiting):
+            for literal in sorted(waiting, key=lambda literal: isinstance(literal, FEither)):
                 ready = self._ready(literal, bound, around)
                 if ready is not None:
-                    del waiting[at]
+                    waiting.remove(literal)
                     ordered.append(ready)
                     bound |= {v.name for v in own_variables(ready)}
                     break
             else:
+                self.stuck = True
                 self._report(waiting, bound, around)
                 # As if they were bound from here on: one unsafe variable is one fault.
                 bound |= {v.name for literal in waiting for v in own_variables(literal)}
@@ -96,17 +100,29 @@ class _Orderer:
             return literal
         if isinstance(literal, FCompare):
             return self._comparison(literal, bound)
+        if isinstance(literal, FEither):
+            return self._either(literal, bound, around)
         if {v.name for v in inner_variables(literal)} & around - bound:
             return None
         inner, after = self.body(literal.body, frozenset(bound), around)
         if isinstance(literal, FNot):
             return replace(literal, body=inner)
-        if literal.value is not None:
-            for variable in expression_variables(literal.value):
+        for value in literal.values():
+            for variable in expression_variables(value):
                 if variable.name not in after:
                     message = f"the body of the aggregate does not bind `{variable.shown}`"
                     self.faults.error("TCR307", message, variable.span)
         return replace(literal, body=inner, over=tuple(name for name in literal.over if name in after))
+
+    def _either(self, either: FEither, bound: Set[str], around: Set[str]) -> FEither | None:
+        """Tries the alternatives; where one of them is not ready, nothing is said yet."""
+        trial = _Orderer(self.assignable, Faults())
+        ways = [trial.body(body, frozenset(bound), around) for body in either.alternatives]
+        if trial.stuck or any({v.name for v in either.outer} - after for _, after in ways):
+            return None
+        self.faults.add(trial.faults)
+        binds = tuple(v.name for v in either.outer if v.name not in bound)
+        return replace(either, alternatives=tuple(body for body, _ in ways), binds=binds)
 
     def _comparison(self, literal: FCompare, bound: Set[str]) -> FLiteral | None:
         missing = [v for v in own_variables(literal) if v.name not in bound]
@@ -121,6 +137,9 @@ class _Orderer:
 
     def _report(self, waiting: list[FLiteral], bound: Set[str], around: Set[str]) -> None:
         for literal in waiting:
+            if isinstance(literal, FEither):
+                self._report_either(literal, bound, around)
+                continue
             if isinstance(literal, FCompare):
                 needed = self._needed(literal, bound)
             else:
@@ -129,6 +148,20 @@ class _Orderer:
                 if variable.name not in bound | self.said and not variable.made:
                     self.said.add(variable.name)
                     self._unsafe(variable, self._kind(literal))
+
+    def _report_either(self, either: FEither, bound: Set[str], around: Set[str]) -> None:
+        for body in either.alternatives:
+            _, after = self.body(body, frozenset(bound), around)
+            for variable in either.outer:
+                if variable.name not in after | self.said and not variable.made:
+                    self.said.add(variable.name)
+                    self._not_in_all(variable, body)
+
+    def _not_in_all(self, variable: FVar, body: FBody) -> None:
+        notes = ("it is used outside of the braces, so each alternative must bind it",)
+        mend = f"bind `{variable.shown}` in this alternative too, or outside of the braces"
+        message = f"an alternative does not bind `{variable.shown}`"
+        self.faults.error("TCR301", message, body[0].span, "this alternative", notes=notes, mend=mend)
 
     def _needed(self, literal: FCompare, bound: Set[str]) -> list[FVar]:
         """The variables that a comparison waits for; an equation would bind the variable on one side itself."""
@@ -172,12 +205,11 @@ def warn_unused(clause: Clause, mentioned: Set[str], faults: Faults) -> None:
     counted: set[str] = set(mentioned)
     for body in (clause.body, *clause.expect):
         for literal in deep(body):
-            for variable in own_variables(literal):
+            for variable in own_variables(literal) if not isinstance(literal, FEither) else ():
                 places.setdefault(variable.name, []).append(variable.span)
             if isinstance(literal, FGroup):
                 counted |= set(literal.over)
-                values = expression_variables(literal.value) if literal.value is not None else ()
-                counted |= {v.name for v in values}
+                counted |= {v.name for value in literal.values() for v in expression_variables(value)}
     if clause.head is not None:
         counted |= {v.name for v in own_variables(clause.head)}
     for name, spans in places.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse.faults import Faults, suggest
-from tcrules.engine.analyse.lattice import UNKNOWN, Lattice, shipped
+from tcrules.engine.analyse.lattice import UNKNOWN, Lattice, describe, shipped
 from tcrules.engine.ir import Type
 from tcrules.engine.values import FUNCTIONS, normalise
 from tcrules.grammar import ast
@@ -34,6 +34,7 @@ class Relation:
     types: tuple[Type | None, ...]
     observed: bool
     span: Span | None = None
+    best: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,11 @@ def _relations(
         earlier = found.get(relation.name)
         if earlier is None:
             found[relation.name] = relation
-        elif (earlier.columns, earlier.types) != (relation.columns, relation.types):
+        elif (earlier.columns, earlier.types, earlier.best) != (
+            relation.columns,
+            relation.types,
+            relation.best,
+        ):
             _duplicate("relation", relation.name, declaration.span, earlier.span, faults)
         if relation.name in FUNCTIONS:
             faults.error("TCR209", f"`{relation.name}` is a built-in function", declaration.span)
@@ -139,7 +144,27 @@ def _declared(
             continue
         names.append(column.name)
         types.append(known_type(column.type, column.span, lattice, faults))
-    return Relation(declaration.name, tuple(names), tuple(types), observed, declaration.span)
+    best = _best(declaration, types[-1] if types else None, observed, faults)
+    return Relation(declaration.name, tuple(names), tuple(types), observed, declaration.span, best)
+
+
+def _best(declaration: ast.RelationDeclaration, last: Type | None, observed: bool, faults: Faults) -> str:
+    """Which value of its last column the relation keeps; "" if it keeps all facts."""
+    for column in declaration.columns[:-1]:
+        if column.best:
+            message = f"`{column.best}` on a column that is not the last one"
+            mend = f"move `{column.name}` to the end: of facts that differ only there one is kept"
+            faults.error("TCR217", message, column.span, mend=mend)
+    best = declaration.columns[-1].best if declaration.columns else ""
+    if best and observed:
+        notes = ("facts that are observed are kept as they are",)
+        message = f"no rule derives `{declaration.name}`, so it cannot keep the best facts"
+        mend = f"derive it, or ask for `{best}(V) {{ {declaration.name}(…) }}` where you need it"
+        faults.error("TCR217", message, declaration.columns[-1].span, notes=notes, mend=mend)
+    elif best and last is not None and last.base not in ("int", "float", "?"):
+        message = f"`{best}` needs numbers, not {describe(last)}"
+        faults.error("TCR217", message, declaration.columns[-1].span, mend=f"leave out `{best}`")
+    return best
 
 
 def known_type(name: str, span: Span, lattice: Lattice, faults: Faults) -> Type:

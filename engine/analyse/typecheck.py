@@ -122,14 +122,15 @@ class _Checker:
         self.faults.error("TCR205", message, literal.span, more=[*first, *second], mend=mend)
 
     def group(self, group: FGroup) -> None:
-        if group.value is None:
-            return
-        found = self.expressions.check(group.value)
-        if found is None or found == UNKNOWN:
-            return
-        if group.kind in ("sum", "mean") and found.base not in NUMBERS:
-            message = f"`{group.kind}` needs numbers, not {describe(found)}"
-            self.faults.error("TCR205", message, group.value.span)
-        elif found == BOOL:
-            message = f"`{group.kind}` has no meaning for bool"
-            self.faults.error("TCR205", message, group.value.span, mend="count { … } the bindings instead")
+        for at, given in enumerate(group.values()):
+            found = self.expressions.check(given)
+            # What arg_min and arg_max return, and what is only counted, need not be compared.
+            compared = group.kind != "distinct" and (group.key is None or at == 1)
+            if found is None or found == UNKNOWN:
+                continue
+            if group.kind in ("sum", "mean") and found.base not in NUMBERS:
+                message = f"`{group.kind}` needs numbers, not {describe(found)}"
+                self.faults.error("TCR205", message, given.span)
+            elif found == BOOL and compared:
+                message = f"`{group.kind}` has no meaning for bool"
+                self.faults.error("TCR205", message, given.span, mend="count { … } the bindings instead")

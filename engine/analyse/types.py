@@ -130,7 +130,7 @@ class _Inference:
         self._merge(side, Seen(found, known.origin if known else "an expression", other.span), env)
 
     def _result(self, group: FGroup, env: Env) -> Type | None:
-        if group.kind == "count" or group.value is None:
+        if group.kind in ("count", "distinct") or group.value is None:
             return INT
         found = type_of(group.value, env, self.lattice)
         if group.kind == "mean":

@@ -14,6 +14,9 @@ param max_repeats: int = 2 // used below
 
 inside(X, Y) :- parent(X, Y).
 inside(X, Z) :- inside(X, Y), parent(Y, Z).
+relation depth(of: call, levels: min int)
+near(X) :- { parent(X, 1), X > 3 or parent(1, X) }, N = count(Y) { parent(X, Y) or parent(Y, X) }, N < 3
+    or inside(X, 1), X = arg_max(Y, Z) { parent(Y, Z) }.
 parent(1, 2).
 
 /// doc

@@ -82,7 +82,11 @@ def _literals(expression: st.SearchStrategy) -> st.SearchStrategy:
         st.builds(ast.Comparison, operators, expression, expression, comments=comments),
         st.builds(ast.Test, expression, comments=comments),
     )
-    return simple | st.builds(ast.Negation, _tuples(simple, 1, 2), comments=comments)
+    either = st.builds(ast.Disjunction, _tuples(_tuples(simple, 1, 2), 2, 3), comments=comments)
+    inner = simple | st.builds(
+        ast.Disjunction, _tuples(_tuples(simple | either, 1, 2), 2, 2), comments=comments
+    )
+    return inner | either | st.builds(ast.Negation, _tuples(inner, 1, 2), comments=comments)
 
 
 def _grow(inner: st.SearchStrategy) -> st.SearchStrategy:
@@ -93,7 +97,8 @@ def _grow(inner: st.SearchStrategy) -> st.SearchStrategy:
         st.builds(ast.Negative, inner),
         st.builds(ast.Apply, functions, _tuples(inner, 0, 2)),
         st.builds(ast.Aggregate, st.just("count"), st.none(), bodies),
-        st.builds(ast.Aggregate, st.sampled_from(["sum", "min", "max", "mean"]), inner, bodies),
+        st.builds(ast.Aggregate, st.sampled_from(["count", "sum", "min", "max", "mean"]), inner, bodies),
+        st.builds(ast.Aggregate, st.sampled_from(["arg_min", "arg_max"]), inner, bodies, key=inner),
     )
 
 
@@ -121,7 +126,9 @@ statements = st.one_of(
     st.builds(
         ast.RelationDeclaration,
         names,
-        _tuples(st.builds(ast.ColumnDeclaration, names, names), 0, 4),
+        _tuples(
+            st.builds(ast.ColumnDeclaration, names, names, best=st.sampled_from(["", "min", "max"])), 0, 4
+        ),
         doc=_docs,
         comments=comments,
     ),
