@@ -4,6 +4,9 @@ A fact enters the table of its relation once, with the round in which it was fou
 need one statement a predicate. Recursive strata are evaluated semi-naively, driven from here: each round
 joins the facts of the last round (delta) with all facts and keeps what is new. WITH RECURSIVE is never
 used: it returns wrong results for non-linear rules without an error.
+
+Where a relation keeps the best fact, new is what is better than the known fact with the same key; that one then moves
+to a table of its own, for proofs.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from tcrules.engine import sql
 from tcrules.engine.ir import Atom, Predicate, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
 from tcrules.engine.plan.plan import Plan, Version
-from tcrules.engine.sql_values import binary, both, number
+from tcrules.engine.sql_values import binary, both, call, number
 from tcrules.engine.store import StoreFault
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def derive(store: DuckDBStore, stratum: Stratum) -> None:
     members = {predicate.name for predicate in stratum.predicates}
     for predicate in stratum.predicates:
         store.create(predicate, sql.table_of(predicate), sql.ROUND)
+        if predicate.best:
+            store.create(predicate, sql.superseded_of(predicate), sql.ROUND)
         plans = [
             (rule, compile_rule(rule)) for rule in _rules(stratum, predicate) if not _recursive(rule, members)
         ]
@@ -78,10 +83,9 @@ def _fixpoint(store: DuckDBStore, stratum: Stratum, members: set[str]) -> None:
         if not sum([_advance(store, predicate) for predicate in stratum.predicates]):
             break
     else:
-        names = ", ".join(sorted(members))
-        raise StoreFault(
-            f"{names}: still new facts after {store.settings.max_rounds} rounds; do the rules count up?"
-        )
+        names, best = ", ".join(sorted(members)), any(predicate.best for predicate in stratum.predicates)
+        why = "does a cycle make values better without end?" if best else "do the rules count up?"
+        raise StoreFault(f"{names}: still new facts after {store.settings.max_rounds} rounds; {why}")
     for predicate in stratum.predicates:
         store.drop(sql.delta_of(predicate))
 
@@ -97,13 +101,34 @@ def _insert_new(store: DuckDBStore, predicate: Predicate, plans: Compiled, curre
     names = [sql.name_of(column.name) for column in predicate.columns]
     found = [sql.named(sql.column(name, "found"), name) for name in names]
     select = exp.Select(expressions=[sql.named(number(current), sql.ROUND), *found]).distinct(copy=False)
-    select = select.from_(sql.subquery(_derived(plans, names), "found"), copy=False)
+    derived = _derived(plans, names)
+    select = select.from_(
+        sql.subquery(_best(derived, names, predicate.best) if predicate.best else derived, "found"),
+        copy=False,
+    )
     if current > 1:
-        same = [binary(exp.EQ, sql.column(name, "found"), sql.column(name, "known")) for name in names]
+        same = _same(names, "found", "known")
+        if predicate.best:
+            as_good = exp.LTE if predicate.best == "min" else exp.GTE
+            same[-1] = binary(as_good, sql.column(names[-1], "known"), sql.column(names[-1], "found"))
         known = sql.table(sql.table_of(predicate), "known")
         select.append("joins", exp.Join(this=known, kind="ANTI", on=both(*same)))
     parameters = {sql.ROUND_PARAMETER: current} if any(select.find_all(exp.Placeholder)) else None
     store.execute(exp.Insert(this=sql.table(into), expression=select), parameters)
+
+
+def _same(names: list[str], left: str, right: str) -> list[Any]:
+    return [binary(exp.EQ, sql.column(name, left), sql.column(name, right)) for name in names]
+
+
+def _best(derived: Any, names: list[str], best: str) -> Any:
+    """The best last value for each value of the other columns."""
+    *keys, value = names
+    found = [*map(sql.column, keys), sql.named(call(best.upper(), sql.column(value)), value)]
+    select = exp.Select(expressions=found).from_(sql.subquery(derived, "derived"), copy=False)
+    # Without keys there is one row even over nothing.
+    some = binary(exp.GT, exp.Count(this=exp.Star()), number(0))
+    return select.group_by(*map(sql.column, keys), copy=False).having(some, copy=False)
 
 
 def _derived(plans: Compiled, names: list[str]) -> Any:
@@ -122,6 +147,20 @@ def _advance(store: DuckDBStore, predicate: Predicate) -> int:
     delta = sql.delta_of(predicate)
     store.drop(delta)
     store.rename(_new(predicate), delta)
+    if predicate.best:
+        _supersede(store, predicate)
     everything = exp.select("*").from_(sql.table(delta))
     row = store.execute(exp.Insert(this=sql.table(sql.table_of(predicate)), expression=everything)).fetchone()
     return int(row[0]) if row else 0
+
+
+def _supersede(store: DuckDBStore, predicate: Predicate) -> None:
+    """Move the facts for which the delta has better ones out of the relation."""
+    keys = [sql.name_of(column.name) for column in predicate.columns[:-1]]
+    known, better = sql.table_of(predicate), sql.table(sql.delta_of(predicate), "better")
+    replaced = exp.Exists(
+        this=exp.select("1").from_(better, copy=False).where(both(*_same(keys, "better", known)), copy=False)
+    )
+    moved = exp.select("*").from_(sql.table(known)).where(replaced.copy(), copy=False)
+    store.execute(exp.Insert(this=sql.table(sql.superseded_of(predicate)), expression=moved))
+    store.execute(exp.Delete(this=sql.table(known), where=exp.Where(this=replaced)))

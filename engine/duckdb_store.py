@@ -346,20 +346,28 @@ class DuckDBStore:
         row = self.execute(select, parameters).fetchone()
         return int(row[0]) if row else None
 
-    def _matching(self, predicate: Predicate, first: str, bound: Mapping[int, Value]) -> tuple[Any, object]:
-        """SELECT first, columns FROM the relation WHERE column `i` = `bound[i]`, and its parameters."""
-        select = self._all(predicate, first)
+    def superseded(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[tuple[Fact, int]]:
+        """Facts of a relation that keeps the best ones which better ones replaced, with their rounds."""
+        select, parameters = self._matching(predicate, sql.ROUND, bound, sql.superseded_of(predicate))
+        for row in self.rows(select, [column.type.base for column in predicate.columns], parameters):
+            yield row[1:], int(row[0])
+
+    def _matching(
+        self, predicate: Predicate, first: str, bound: Mapping[int, Value], table: str = ""
+    ) -> tuple[Any, object]:
+        """SELECT first, columns FROM the relation (or `table`) WHERE column `i` = `bound[i]`, and its parameters."""
+        select = self._all(predicate, first, table)
         for place in bound:
             name = sql.name_of(predicate.columns[place].name)
             given = cast(exp.Placeholder(this=f"c{place}"), predicate.columns[place].type.base)
             select = select.where(binary(exp.EQ, sql.column(name), given))
         return select, {f"c{place}": value for place, value in bound.items()} or None
 
-    def _all(self, predicate: Predicate, first: str) -> Any:
+    def _all(self, predicate: Predicate, first: str, table: str = "") -> Any:
         self.evaluate([(Atom(predicate, tuple(Any_() for _ in predicate.columns)),)])
         names = [sql.name_of(column.name) for column in predicate.columns]
         return exp.Select(expressions=[sql.column(name) for name in (first, *names)]).from_(
-            sql.table(sql.table_of(predicate))
+            sql.table(table or sql.table_of(predicate))
         )
 
 

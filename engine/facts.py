@@ -65,3 +65,10 @@ class DerivedSource(FactSource, Protocol):
         Premises from its own stratum have lower rounds.
         """
         ...
+
+    def superseded(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[tuple[Fact, int]]:
+        """Facts of a relation that keeps the best ones, which it held until it found better ones, with their rounds.
+
+        Those whose column `i` equals `bound[i]`.
+        """
+        ...

@@ -149,12 +149,14 @@ class Model:
     """Observed facts and all facts derived from them; a `FactSource`.
 
     Equal facts are kept once. `derived` gives the round in which each derived fact appeared: premises from its own
-    stratum have lower ones.
+    stratum have lower ones. `replaced` are the facts, with their rounds, that a relation held until it found better
+    ones: premises of proofs in its stratum may be among them.
     """
 
     program: ir.Program
     observed: dict[str, dict[Fact, Stored]]
     derived: dict[str, dict[Fact, int]]
+    replaced: dict[str, dict[Fact, int]] = field(default_factory=dict)
     _indexes: dict[tuple[str, tuple[int, ...]], _Index] = field(default_factory=dict)
 
     def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[Stored]:
@@ -179,13 +181,38 @@ class Model:
         """The round in which a derived fact appeared; None if it does not hold or is observed."""
         return self.derived.get(predicate.name, {}).get(_normal(predicate, fact))
 
+    def superseded(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[tuple[Fact, int]]:
+        """The facts that better ones replaced, with the rounds in which they appeared."""
+        for fact, round_ in self.replaced.get(predicate.name, {}).items():
+            if all(equal(fact[at], value) for at, value in bound.items()):
+                yield fact, round_
+
     def add(self, found: Mapping[str, dict[Fact, None]], round_: int) -> bool:
         """Add derived facts; whether one of them is new."""
         changed = False
         for name, facts in found.items():
+            best = self.program.predicates[name].best
+            if best:
+                changed |= self._add_best(name, best, facts, round_)
+                continue
             for fact in facts:
                 changed |= self.derived[name].setdefault(fact, round_) == round_
         self._indexes = {key: index for key, index in self._indexes.items() if key[0] not in found}
+        return changed
+
+    def _add_best(self, name: str, best: str, facts: Iterable[Fact], round_: int) -> bool:
+        """Of facts that differ only in the last value, keep the one with the best value."""
+        known = self.derived[name]
+        kept = {fact[:-1]: fact for fact in known}
+        changed = False
+        for fact in facts:
+            old = kept.get(fact[:-1])
+            if old is None or compare("<" if best == "min" else ">", fact[-1], old[-1]):
+                kept[fact[:-1]] = fact
+        for fact in kept.values():
+            changed |= known.setdefault(fact, round_) == round_
+        for fact in [fact for fact in known if kept[fact[:-1]] != fact]:
+            self.replaced.setdefault(name, {})[fact] = known.pop(fact)
         return changed
 
 
@@ -217,9 +244,10 @@ def evaluate(program: ir.Program, facts: MemoryFacts, limit: int = MAXIMAL_FACTS
 def _fixpoint(stratum: ir.Stratum, model: Model, limit: int) -> None:
     round_ = 1
     while model.add(_consequences(stratum, model), round_):
-        if sum(map(len, model.derived.values())) > limit:
+        if sum(map(len, (*model.derived.values(), *model.replaced.values()))) > limit:
             names = ", ".join(predicate.name for predicate in stratum.predicates)
-            raise EvaluationLimit(f"more than {limit} facts while deriving {names}")
+            endless = "; do values get better without end?" if model.replaced else ""
+            raise EvaluationLimit(f"more than {limit} facts while deriving {names}{endless}")
         if not stratum.recursive:
             break
         round_ += 1

@@ -18,7 +18,7 @@ from tcrules.engine.show import show_fact, show_literal, show_rule, show_value
 from tcrules.engine.values import apply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tcrules.engine.facts import FactSource, Stored
     from tcrules.engine.ir import Value
@@ -119,11 +119,12 @@ def check_proof(proof: Proof, program: ir.Program, source: FactSource) -> list[s
     """What is wrong with a proof; nothing if it is valid.
 
     Every step is checked: the rule belongs to the program, head and premises are its instances, its other literals
-    hold over the facts of `source`, and facts without a rule are observed there.
+    hold over the facts of `source`, and facts without a rule are observed there. Of a relation that keeps the best
+    fact, that it is the best is looked up in `source`.
     """
-    rules = {id(rule) for stratum in program.strata for rule in stratum.rules}
+    rules = {id(rule): number for number, stratum in enumerate(program.strata) for rule in stratum.rules}
     checker = _Checker(source)
-    faults: list[str] = []
+    faults = checker.best([proof])
     for node in proof.nodes():
         if node.rule is None:
             found = checker.observed(node)
@@ -131,6 +132,10 @@ def check_proof(proof: Proof, program: ir.Program, source: FactSource) -> list[s
             found = ["the rule is not in the program"]
         else:
             found = checker.step(node, node.rule)
+            # In their own stratum facts were used before better ones replaced them.
+            stratum = rules[id(node.rule)]
+            later = [p for p in node.premises if p.rule is not None and rules.get(id(p.rule)) != stratum]
+            found += checker.best(later)
         faults += [f"{node.conclusion}: {fault}" for fault in found]
     return faults
 
@@ -165,6 +170,15 @@ class _Checker:
         ):
             return [f"no such observed fact with the id {node.fact.id}"]
         return []
+
+    def best(self, nodes: Iterable[Proof]) -> list[str]:
+        """Faults of facts that should be the best of their relation."""
+        return [
+            f"{node.conclusion} was replaced by a better fact"
+            for node in nodes
+            if node.predicate.best
+            and not any(self.source.lookup(node.predicate, dict(enumerate(node.fact.values))))
+        ]
 
     def step(self, node: Proof, rule: ir.Rule) -> list[str]:
         """Faults of one use of a rule."""

@@ -58,6 +58,8 @@ def proofs(
 
     There can be exponentially many; the search stops after `MOST_STEPS` uses of rules.
     """
+    if not predicate.observed and source.round_of(predicate, _normal(predicate, fact)) is None:
+        return
     prover = _Prover(program, source)
     yield from islice(prover.by_height(_Goal(predicate, _normal(predicate, fact)), depth), limit)
 
@@ -131,15 +133,32 @@ def _checks(body: ir.Body, solution: Solution) -> tuple[str, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _History:
+    """Facts, and of the relations `of` also those that were replaced by better ones."""
+
+    source: DerivedSource
+    of: frozenset[str]
+
+    def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[Stored]:
+        yield from self.source.lookup(predicate, bound)
+        if predicate.name in self.of:
+            for fact, _ in self.source.superseded(predicate, bound):
+                yield Stored(0, fact)
+
+
 class _Prover:
     def __init__(self, program: ir.Program, source: DerivedSource) -> None:
         self.source = source
+        self.history: dict[str, _History] = {}
         self.steps_left = MOST_STEPS
         self.cut = False
         self.rules: dict[str, list[ir.Rule]] = {}
         self.stratum: dict[str, int] = {}
         for number, stratum in enumerate(program.strata):
             self.stratum |= {predicate.name: number for predicate in stratum.predicates}
+            best = frozenset(predicate.name for predicate in stratum.predicates if predicate.best)
+            self.history |= {predicate.name: _History(source, best) for predicate in stratum.predicates}
             for rule in stratum.rules:
                 self.rules.setdefault(rule.head.predicate.name, []).append(rule)
 
@@ -188,6 +207,9 @@ class _Prover:
     def _rank(self, goal: _Goal) -> tuple[int, int]:
         """Stratum and round: premises have a lower rank."""
         round_ = self.source.round_of(goal.predicate, goal.fact)
+        if round_ is None and goal.predicate.best:
+            bound = dict(enumerate(goal.fact))
+            round_ = next((found for _, found in self.source.superseded(goal.predicate, bound)), None)
         if round_ is None:
             raise ProofFault(f"{goal.predicate.name}{goal.fact} was used, but is not derived")
         return (self.stratum[goal.predicate.name], round_)
@@ -204,7 +226,7 @@ class _Prover:
         for rule in self.rules.get(goal.predicate.name, ()):
             binding = _head_binding(rule.head, goal.fact)
             if binding is not None:
-                for solution in solutions(rule.body, self.source, binding):
+                for solution in solutions(rule.body, self.history[goal.predicate.name], binding):
                     made = instantiate(rule.head, solution.binding)
                     if all(equal(one, other) for one, other in zip(made, goal.fact, strict=True)):
                         yield _Step(rule, solution)

@@ -40,6 +40,7 @@ from tcrules.engine.sql_names import (
     name_of,
     named,
     subquery,
+    superseded_of,
     table,
     table_of,
 )
@@ -380,6 +381,7 @@ __all__ = [
     "named",
     "query",
     "subquery",
+    "superseded_of",
     "table",
     "table_of",
 ]

@@ -53,3 +53,8 @@ def table_of(predicate: Predicate) -> str:
 def delta_of(predicate: Predicate) -> str:
     """The name of the table with the facts that the last round found."""
     return f"{name_of(predicate.name)}$delta"
+
+
+def superseded_of(predicate: Predicate) -> str:
+    """The name of the table with the facts that better ones replaced."""
+    return f"{name_of(predicate.name)}$superseded"

@@ -279,6 +279,31 @@ def _split_part(text: Sql, separator: Sql, index: Sql) -> Sql:
     return case((known, call("LIST_EXTRACT", parts, position)))
 
 
+def _count_parts(text: Sql, separator: Sql) -> Sql:
+    known = binary(exp.NEQ, separator, exp.Literal.string(""))
+    return case((known, call("LEN", call("STRING_SPLIT", text, separator))), default=cast(number(0), "int"))
+
+
+def _slice(text: Sql, start: Sql, end: Sql) -> Sql:
+    """Positions are cut to the text first, so that nothing overflows; SUBSTRING counts from 1."""
+    length = call("LENGTH", text)
+
+    def place(given: Sql) -> Sql:
+        from_end = call("GREATEST", binary(exp.Add, given, length), number(0))
+        from_start = call("LEAST", given, length)
+        return case((binary(exp.LT, given, number(0)), from_end), default=from_start)
+
+    first = place(start)
+    count = call("GREATEST", binary(exp.Sub, place(end), first), number(0))
+    return call("SUBSTRING", text, binary(exp.Add, first, number(1)), count)
+
+
+def _index_of(text: Sql, part: Sql) -> Sql:
+    found = exp.Nullif(this=call("INSTR", text, part), expression=number(0))
+    empty = binary(exp.EQ, part, exp.Literal.string(""))
+    return case((empty, cast(number(0), "int")), default=binary(exp.Sub, found, number(1)))
+
+
 def _lower(text: Sql) -> Sql:
     return call("TRANSLATE", text, exp.Literal.string(_UPPER), exp.Literal.string(_UPPER.lower()))
 
@@ -294,6 +319,7 @@ _FUNCTIONS: dict[str, Callable[..., Sql]] = {
     "min_of": _smaller,
     "max_of": _larger,
     "is_nan": _plain("ISNAN"),
+    "is_inf": _plain("ISINF"),
     "is_finite": _plain("ISFINITE"),
     "approx": _approx,
     "glob": _glob,
@@ -305,11 +331,14 @@ _FUNCTIONS: dict[str, Callable[..., Sql]] = {
     "lower": _lower,
     "replace": _replace,
     "split_part": _split_part,
+    "count_parts": _count_parts,
+    "slice": _slice,
+    "index_of": _index_of,
     "concat": lambda left, right: binary(exp.DPipe, left, right),
     "to_string": lambda value: cast(value, "string"),
 }
 #: Functions whose SQL may be defined although an argument is not.
-_NOT_STRICT = frozenset({"approx", "replace"})
+_NOT_STRICT = frozenset({"approx", "replace", "count_parts", "slice", "index_of"})
 
 # ------------------------------------------------------------------------------------------------ aggregates
 

@@ -172,6 +172,19 @@ def _split_part(text: str, separator: str, index: int) -> Value | None:
     return parts[index] if -len(parts) <= index < len(parts) else None
 
 
+def _count_parts(text: str, separator: str) -> Value | None:
+    return len(text.split(separator)) if separator else 0
+
+
+def _slice(text: str, start: int, end: int) -> Value | None:
+    return text[start:end]
+
+
+def _index_of(text: str, part: str) -> Value | None:
+    found = text.find(part)
+    return None if found < 0 else found
+
+
 def _to_string(value: Value) -> Value | None:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -230,6 +243,19 @@ FUNCTIONS: dict[str, Function] = _table(
     Function("lower", ("string",), "string", _lower_case, "ASCII letters in lower case"),
     Function("replace", ("string",) * 3, "string", _replace, "each `old` becomes `new`, unless it is empty"),
     Function("split_part", (*_TEXT, "int"), "string", _split_part, "0-based part; negative from the end"),
+    Function(
+        "count_parts", _TEXT, "int", _count_parts, "number of parts between separators; 0 if that is empty"
+    ),
+    Function(
+        "slice",
+        ("string", "int", "int"),
+        "string",
+        _slice,
+        "from 0-based place up to another; negative from the end",
+    ),
+    Function(
+        "index_of", _TEXT, "int", _index_of, "0-based place of the second text; undefined if it is not there"
+    ),
     Function("concat", _TEXT, "string", lambda left, right: left + right, "both texts joined"),
     Function("to_string", ("int|bool|string",), "string", _to_string, "decimal digits, true or false"),
     Function("to_float", ("int|float|string",), "float", _to_float, "nearest float; undefined if no number"),

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
+from tcrules.engine.analyse.monotone import check_monotone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,9 @@ def stratify(
             for atom, negated in reads(rule.body):
                 if negated and atom.predicate.name in members:
                     _report(graph, members, rule, atom, faults)
-        strata.append(ir.Stratum(tuple(predicates[name] for name in component), own, recursive))
+        stratum = ir.Stratum(tuple(predicates[name] for name in component), own, recursive)
+        check_monotone(stratum, faults)
+        strata.append(stratum)
     return tuple(strata)
 
 

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from tcrules.engine import values
+from tcrules.engine import sql_values, values
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.ir import Atom, Bind, Column, Compare, Const, Group, Op, Predicate, Program, Value, Var
 from tcrules.engine.values import BASES, LARGEST, SMALLEST
@@ -108,7 +108,7 @@ def test_numbers(operation: str, base: str) -> None:
     agree(operation, [base] * count, list(product(EDGES[base], repeat=count)), result)
 
 
-@pytest.mark.parametrize("operation", ["sqrt", "is_nan", "is_finite"])
+@pytest.mark.parametrize("operation", ["sqrt", "is_nan", "is_inf", "is_finite"])
 def test_floats(operation: str) -> None:
     agree(operation, ["float"], [(x,) for x in EDGES["float"]], values.FUNCTIONS[operation].result)
 
@@ -141,6 +141,18 @@ def test_replace_and_split() -> None:
     texts = [*EDGES["string"], "a.b.c", "..", "."]
     indexes = [SMALLEST, -4, -3, -2, -1, 0, 1, 2, 3, LARGEST]
     agree("split_part", ["string", "string", "int"], list(product(texts, SPLITS, indexes)), "string")
+
+
+def test_parts_and_places() -> None:
+    texts = [*EDGES["string"], "a.b.c", "..", "."]
+    places = [SMALLEST, -4, -3, -1, 0, 1, 2, 4, LARGEST]
+    agree("count_parts", ["string", "string"], list(product(texts, SPLITS)), "int")
+    agree("index_of", ["string", "string"], list(product(texts, [*SPLITS, ".c", "é"])), "int")
+    agree("slice", ["string", "int", "int"], list(product(texts, places, places)), "string")
+
+
+def test_every_function_has_sql() -> None:
+    assert values.FUNCTIONS.keys() <= {*sql_values._FUNCTIONS, *sql_values._ARITHMETIC}
 
 
 CONVERSIONS = [
