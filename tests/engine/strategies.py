@@ -7,6 +7,7 @@ floats are multiples of 0.25 (sums are exact in any order) and the special value
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -35,6 +36,7 @@ OBSERVED: dict[str, tuple[tuple[str, str], ...]] = {
     "label": (("a", "int"), ("s", "string"), ("on", "bool")),
     "note": (("s", "string"), ("w", "float")),
 }
+_RELATION = re.compile(r"\b(d[0-9][ab])\(")
 PREFIX = {"int": "I", "float": "F", "string": "S", "bool": "B", "node": "N"}
 Columns = tuple[tuple[str, str], ...]
 
@@ -119,7 +121,8 @@ class _Writer:
             return self.term(kind, body)
         if kind == "int":
             if choice == 3 and body.visible("string"):
-                return f"length({self.pick(body.visible('string'))})"
+                text = self.pick(body.visible("string"))
+                return self.pick([f"length({text})", f'count_parts({text}, ".")', f'index_of({text}, "b")'])
             if choice == 4:
                 return f"floor({self.term('float', body)})"
             op = self.pick(["+", "-", "*", "//", "%"])
@@ -141,6 +144,7 @@ class _Writer:
             f"lower({left})",
             f'replace({left}, "a", {right})',
             f'split_part({left}, ".", {self.term("int", body)})',
+            f"slice({left}, {self.term('int', body)}, {self.term('int', body)})",
         ]
         return self.pick(made)
 
@@ -177,17 +181,73 @@ class _Writer:
         # A name that the outer scope does not have is local; the other way round it is shared and bound.
         if self.chance(2):
             inner.parts.append(self.test(inner))
+        if self.chance(4):
+            inner.parts.append(self.disjunction(relations, relations, inner))
         return f"not {{ {', '.join(inner.parts)} }}" if len(inner.parts) > 1 else f"not {inner.parts[0]}"
+
+    def local_atom(self, relations: dict[str, Columns], inner: _Body, new: tuple[str, str] | None) -> str:
+        """An atom over bound variables, variables of its own, and `new` where there is a column for it."""
+        name = self.pick(sorted(relations))
+        arguments = []
+        for column, kind in relations[name]:
+            if new is not None and kind == new[1] and new[0] not in inner.bound:
+                value = new[0]
+                inner.bound[value] = kind
+            elif self.chance(2):
+                value = self.term(kind, inner)
+            elif self.chance(2):
+                value = self.new(kind)
+                inner.bound[value] = kind
+            else:
+                continue
+            arguments.append(f"{column}: {value}")
+        return f"{name}({', '.join(arguments)})"
+
+    def alternative(
+        self, reads: dict[str, Columns], lower: dict[str, Columns], body: _Body, new: tuple[str, str] | None
+    ) -> str:
+        inner = _Body([], {}, {**body.outer, **body.bound})
+        for _ in range(self.draw(st.integers(1, 2))):
+            inner.parts.append(self.local_atom(reads, inner, new))
+        if new is not None and new[0] not in inner.bound:
+            value = self.term(new[1], inner)
+            inner.parts.append(f"{new[0]} = {value}")
+            inner.bound[new[0]] = new[1]
+        if self.chance(3):
+            inner.parts.append(self.test(inner))
+        if self.chance(5):
+            inner.parts.append(self.negation(lower, inner))
+        if self.chance(6):
+            inner.parts.append(self.disjunction(reads, lower, inner))
+        return ", ".join(inner.parts)
+
+    def disjunction(self, reads: dict[str, Columns], lower: dict[str, Columns], body: _Body) -> str:
+        """A block that only tests, or binds one new variable, which `body` then has."""
+        kind = self.pick(["int", "float", "string", "node"])
+        new = (self.new(kind), kind) if self.chance(2) else None
+        ways = [self.alternative(reads, lower, body, new) for _ in range(self.draw(st.integers(2, 3)))]
+        if new is not None:
+            body.bound[new[0]] = new[1]
+        return f"{{ {' or '.join(ways)} }}"
 
     def aggregate(self, relations: dict[str, Columns], body: _Body) -> tuple[str, str]:
         """A literal that binds the value of an aggregate to a new variable, and its type."""
         inner = self.body(relations, most=2, tag="g", outer={**body.outer, **body.bound})
         if self.chance(3):
+            inner.parts.append(self.disjunction(relations, relations, inner))
+        if self.chance(3):
             inner.parts.append(self.test(inner))
         kinds = sorted({kind for kind in inner.bound.values() if kind in ("int", "float", "string")})
-        kind = self.pick(["count", *(["sum", "min", "max", "mean"] if kinds else [])])
+        kind = self.pick(
+            ["count", *(["distinct", "sum", "min", "max", "mean", "arg_min", "arg_max"] if kinds else [])]
+        )
         if kind == "count":
             over, result = "", "int"
+        elif kind in ("distinct", "arg_min", "arg_max"):
+            value = self.pick(sorted(inner.bound))
+            key = "" if kind == "distinct" else f", {self.number(inner, self.pick(['int', 'float']))}"
+            over, result = f"({value}{key})", "int" if kind == "distinct" else inner.bound[value]
+            kind = "count" if kind == "distinct" else kind
         else:
             result = self.pick([k for k in kinds if k != "string"] or ["string"])
             if result == "string":
@@ -199,7 +259,9 @@ class _Writer:
         return f"{variable} = {kind}{over} {{ {', '.join(inner.parts)} }}", result
 
     def decorate(self, body: _Body, lower: dict[str, Columns], *, grows: bool) -> None:
-        """Add tests, negations and aggregates; `grows` allows new values."""
+        """Add tests, negations, disjunctions and aggregates; `grows` allows new values."""
+        if self.chance(4):
+            body.parts.append(self.disjunction(lower, lower, body))
         if self.chance(2):
             body.parts.append(self.test(body))
         if self.chance(3):
@@ -232,18 +294,61 @@ class _Writer:
             width = self.draw(st.integers(1, 2))
             made[f"d{number}{'ab'[at]}"] = tuple((f"c{c}", self.pick(kinds)) for c in range(width))
         lines = []
+        best = {
+            name: self.pick(["min", "max"])
+            for name, columns in made.items()
+            if columns[-1][1] in ("int", "float") and self.chance(2)
+        }
         for name, columns in made.items():
-            typed = ", ".join(f"{column}: {kind}" for column, kind in columns)
-            lines.append(f"relation {name}({typed})")
+            typed = [f"{column}: {kind}" for column, kind in columns]
+            if name in best:
+                typed[-1] = f"{columns[-1][0]}: {best[name]} {columns[-1][1]}"
+            lines.append(f"relation {name}({', '.join(typed)})")
+        plain = {name: columns for name, columns in made.items() if name not in best}
         for name, columns in made.items():
             lines.append(self._rule(name, columns, known, known))
             more = range(self.draw(st.integers(0, 2)))
-            lines += [self._rule(name, columns, {**known, **made}, known) for _ in more]
+            lines += [self._rule(name, columns, {**known, **plain}, known) for _ in more]
+            for other, direction in best.items():
+                if self.chance(2):
+                    lines.append(self._best_rule(name, columns, other, made[other], direction, best, known))
         return lines, made
+
+    def _best_rule(
+        self,
+        name: str,
+        columns: Columns,
+        other: str,
+        read: Columns,
+        direction: str,
+        best: dict[str, str],
+        lower: dict[str, Columns],
+    ) -> str:
+        """A rule of `name` that reads the best value of `other` in its own recursion; values are bounded."""
+        *keys, (value_column, kind) = read
+        body = self.body(lower, most=2)
+        arguments = [f"{column}: {self.term(key, body)}" for column, key in keys]
+        value = self.new(kind)
+        body.parts.insert(0, f"{other}({', '.join([*arguments, f'{value_column}: {value}'])})")
+        op = "<" if direction == "min" else ">"
+        if self.chance(3):
+            body.parts.append(f"{value} {op}{self.pick(['', '='])} {self.term(kind, body)}")
+        if self.chance(4):
+            body.parts.append(self.negation(lower, body))
+        last = self.term(columns[-1][1], body)
+        if best.get(name) == direction and columns[-1][1] == kind:
+            bound = f"{-6 if direction == 'min' else 6}{'.0' if kind == 'float' else ''}"
+            moved = f"{value} {self.pick(['+', '-'])} {self.term(kind, body)}"
+            limit = "max_of" if direction == "min" else "min_of"
+            last = self.pick([value, f"{limit}({moved}, {bound})", f"{limit}({bound}, {value})"])
+        head = [f"{column}: {self.term(key, body)}" for column, key in columns[:-1]]
+        return f"{name}({', '.join([*head, f'{columns[-1][0]}: {last}'])}) :- {', '.join(body.parts)}."
 
     def _rule(self, name: str, columns: Columns, reads: dict[str, Columns], lower: dict[str, Columns]) -> str:
         body = self.body(reads)
-        recursive = any(part.split("(")[0] not in lower for part in body.parts)
+        if self.chance(3):
+            body.parts.append(self.disjunction(reads, lower, body))
+        recursive = any(name not in lower for name in _RELATION.findall(" ".join(body.parts)))
         self.decorate(body, lower, grows=not recursive)
         return self.rule(name, columns, body)
 
