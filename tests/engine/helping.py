@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
+from hypothesis import HealthCheck, settings
 from tcrules.engine import ir, naive
 from tcrules.engine.analyse import analyse, load_text
 from tcrules.engine.facts import Coverage, MemoryFacts, Stored
 from tcrules.grammar.render import render
+
+
+def examples(count: int) -> settings:
+    """So many random examples; ten times as many in the nightly profile (`TCRULES_PROFILE=nightly`)."""
+    factor = 10 if os.environ.get("TCRULES_PROFILE") == "nightly" else 1
+    return settings(max_examples=count * factor, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def program_of(text: str) -> ir.Program:

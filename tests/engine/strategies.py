@@ -69,12 +69,13 @@ class _Writer:
     def __init__(self, draw: Callable[..., object]) -> None:
         self.draw = draw
         self.fresh = 0
+        self.depth = 0  # of disjunctions
 
     def pick(self, options: list) -> object:
         return self.draw(st.sampled_from(options))
 
     def chance(self, one_in: int) -> bool:
-        return self.draw(st.integers(1, one_in)) == 1
+        return self.draw(st.integers(1, one_in)) == one_in  # the simplest draw is the simplest program
 
     def new(self, kind: str) -> str:
         self.fresh += 1
@@ -181,7 +182,7 @@ class _Writer:
         # A name that the outer scope does not have is local; the other way round it is shared and bound.
         if self.chance(2):
             inner.parts.append(self.test(inner))
-        if self.chance(4):
+        if not self.depth and self.chance(5):
             inner.parts.append(self.disjunction(relations, relations, inner))
         return f"not {{ {', '.join(inner.parts)} }}" if len(inner.parts) > 1 else f"not {inner.parts[0]}"
 
@@ -207,7 +208,7 @@ class _Writer:
         self, reads: dict[str, Columns], lower: dict[str, Columns], body: _Body, new: tuple[str, str] | None
     ) -> str:
         inner = _Body([], {}, {**body.outer, **body.bound})
-        for _ in range(self.draw(st.integers(1, 2))):
+        for _ in range(2 if self.chance(4) else 1):
             inner.parts.append(self.local_atom(reads, inner, new))
         if new is not None and new[0] not in inner.bound:
             value = self.term(new[1], inner)
@@ -215,9 +216,9 @@ class _Writer:
             inner.bound[new[0]] = new[1]
         if self.chance(3):
             inner.parts.append(self.test(inner))
-        if self.chance(5):
+        if self.depth < 2 and self.chance(5):
             inner.parts.append(self.negation(lower, inner))
-        if self.chance(6):
+        if self.depth < 2 and self.chance(6):
             inner.parts.append(self.disjunction(reads, lower, inner))
         return ", ".join(inner.parts)
 
@@ -225,7 +226,9 @@ class _Writer:
         """A block that only tests, or binds one new variable, which `body` then has."""
         kind = self.pick(["int", "float", "string", "node"])
         new = (self.new(kind), kind) if self.chance(2) else None
-        ways = [self.alternative(reads, lower, body, new) for _ in range(self.draw(st.integers(2, 3)))]
+        self.depth += 1
+        ways = [self.alternative(reads, lower, body, new) for _ in range(2 if self.depth > 1 else 3)]
+        self.depth -= 1
         if new is not None:
             body.bound[new[0]] = new[1]
         return f"{{ {' or '.join(ways)} }}"
@@ -260,7 +263,7 @@ class _Writer:
 
     def decorate(self, body: _Body, lower: dict[str, Columns], *, grows: bool) -> None:
         """Add tests, negations, disjunctions and aggregates; `grows` allows new values."""
-        if self.chance(4):
+        if self.chance(6):
             body.parts.append(self.disjunction(lower, lower, body))
         if self.chance(2):
             body.parts.append(self.test(body))
@@ -346,7 +349,7 @@ class _Writer:
 
     def _rule(self, name: str, columns: Columns, reads: dict[str, Columns], lower: dict[str, Columns]) -> str:
         body = self.body(reads)
-        if self.chance(3):
+        if self.chance(5):
             body.parts.append(self.disjunction(reads, lower, body))
         recursive = any(name not in lower for name in _RELATION.findall(" ".join(body.parts)))
         self.decorate(body, lower, grows=not recursive)

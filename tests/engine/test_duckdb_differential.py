@@ -6,8 +6,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from tcrules.engine import naive
 from tcrules.engine.check import check, naive_check
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
@@ -22,9 +21,6 @@ for _name in ("helping", "strategies"):
     sys.modules[f"engine_{_name}"] = importlib.util.module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules[f"engine_{_name}"])
 helping, strategies = sys.modules["engine_helping"], sys.modules["engine_strategies"]
-
-few = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-many = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def compare(case) -> None:
@@ -48,14 +44,13 @@ def compare(case) -> None:
             assert listed == store.select(other, invariant.variables), case.text
 
 
-@few
+@helping.examples(150)
 @given(strategies.cases())
 def test_random_programs(case) -> None:
     compare(case)
 
 
-@pytest.mark.slow
-@many
+@helping.examples(50)
 @given(strategies.cases(most_facts=16, strata=4))
-def test_more_random_programs(case) -> None:
+def test_larger_random_programs(case) -> None:
     compare(case)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from tcrules.engine import ir, naive
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.facts import Stored
@@ -183,7 +183,7 @@ def test_the_check_looks_at_negations_and_aggregates_itself() -> None:
     ]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@helping.examples(60)
 @given(strategies.cases())
 def test_every_derived_fact_has_a_proof(case: strategies.Case) -> None:
     model = naive.evaluate(case.program, case.facts)
@@ -197,7 +197,7 @@ def test_every_derived_fact_has_a_proof(case: strategies.Case) -> None:
             assert check_proof(first, case.program, model) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@helping.examples(60)
 @given(strategies.cases())
 def test_every_violation_is_explained(case: strategies.Case) -> None:
     model = naive.evaluate(case.program, case.facts)
@@ -304,7 +304,7 @@ def test_why_not_of_a_derived_fact() -> None:
 # ------------------------------------------------------------------------------------------------ other stores
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@helping.examples(15)
 @given(strategies.cases())
 def test_proofs_over_duckdb(case: strategies.Case) -> None:
     model = naive.evaluate(case.program, case.facts)
