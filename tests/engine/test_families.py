@@ -137,7 +137,8 @@ def variant(draw, invariant: Invariant, number: int) -> Invariant:
             return term
         if isinstance(term, tuple):
             return tuple(map(other, term))
-        names = ("arguments", "left", "right", "variable", "value", "body", "shared", "result", "over")
+        names = ("arguments", "left", "right", "variable", "value", "key", "body", "shared", "result", "over")
+        names += ("alternatives", "binds")
         return replace(term, **{name: other(getattr(term, name)) for name in names if hasattr(term, name)})
 
     changed = {name: other(getattr(invariant, name)) for name in ("each", "variables", "expect", "about")}
