@@ -9,12 +9,12 @@ Outside of its stratum the relation is like any other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.plan.build import body_variables, expression_variables
 from tcrules.engine.show import show_expression
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from tcrules.engine.analyse.faults import Faults

@@ -8,7 +8,6 @@ name use two variables.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.engine.analyse.flat import (
@@ -148,8 +147,8 @@ def _mentioned(bodies: Iterable[Sequence[ast.Literal]]) -> Iterator[str]:
             yield node.name
         elif isinstance(node, tuple | list):
             waiting += node
-        elif is_dataclass(node) and not isinstance(node, ast.Span):
-            waiting += [getattr(node, field.name) for field in fields(node)]
+        elif not isinstance(node, ast.Span):
+            waiting += [getattr(node, name) for name in getattr(node, "__slots__", ())]
 
 
 def _in_literal(literal: ast.Literal) -> Iterator[str]:

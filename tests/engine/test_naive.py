@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from tcrules.engine import naive
+from tcrules.engine import ir, naive
 from tcrules.engine.ir import Value
+from tcrules.engine.values import compare
 
 # With --import-mode=importlib a test folder is not importable by name.
 for _name in ("helping", "strategies"):
@@ -207,7 +208,15 @@ def test_statistics_without_free_metavariables() -> None:
 # ------------------------------------------------------------------------------------------------ random programs
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def _beaten(rule: ir.Rule, fact: ir.Fact, model: naive.Model) -> bool:
+    """The relation keeps a better fact with the same key."""
+    best, rest = rule.head.predicate.best, [*enumerate(fact[:-1])]
+    op = {"min": "<", "max": ">"}.get(best)
+    found = [stored.values[-1] for stored in model.lookup(rule.head.predicate, dict(rest))]
+    return op is not None and len(found) == 1 and compare(op, found[0], fact[-1])
+
+
+@helping.examples(60)
 @given(strategies.cases())
 def test_a_model_is_a_fixpoint(case: strategies.Case) -> None:
     """Nothing more follows, every derived fact is in the model with its round, and it does not depend on order."""
@@ -216,7 +225,7 @@ def test_a_model_is_a_fixpoint(case: strategies.Case) -> None:
         for rule in stratum.rules:
             for solution in naive.solve(rule.body, model):
                 fact = naive.instantiate(rule.head, solution.binding)
-                assert model.round_of(rule.head.predicate, fact) is not None
+                assert model.round_of(rule.head.predicate, fact) is not None or _beaten(rule, fact, model)
     turned = type(case.facts)(
         {name: facts[::-1] for name, facts in case.facts.relations.items()}, case.facts.coverage
     )
