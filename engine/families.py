@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from tcrules.engine.family_keys import FIXED_ARGUMENTS, Keys
 from tcrules.engine.ir import (
     Any_,
     Atom,
@@ -34,12 +35,9 @@ from tcrules.engine.ir import (
     Window,
 )
 from tcrules.engine.plan.build import body_variables
-from tcrules.grammar.records import dataclass, field, replace
+from tcrules.grammar.records import collector_paused, dataclass, field, replace
 
 _MEMBER = Type("int", "int")
-#: Arguments that stay constants: executors compile these patterns.
-_FIXED_ARGUMENTS = {"matches": frozenset({0})}
-
 _Lift: TypeAlias = Callable[[Const], Var | Const]
 
 
@@ -65,12 +63,23 @@ class Family:
 
 def families(invariants: Iterable[Invariant]) -> tuple[Family, ...]:
     """Group invariants by shape, in the order of the first member of each."""
-    groups: dict[Invariant, list[tuple[Invariant, _Shape]]] = {}
-    for invariant in invariants:
+    with collector_paused():
+        return _grouped(list(invariants))
+
+
+def _grouped(invariants: Sequence[Invariant]) -> tuple[Family, ...]:
+    keys = Keys()
+    kinds: dict[object, list[_Member]] = {}
+    for place, invariant in enumerate(invariants):
+        key, constants = keys.read(invariant)
+        kinds.setdefault(key, []).append(_Member(place, invariant, constants))
+    groups: dict[Invariant, tuple[_Shape, list[_Member]]] = {}
+    for members in kinds.values():
         shape = _Shape()
-        groups.setdefault(shape.read(invariant), []).append((invariant, shape))
+        groups.setdefault(shape.read(members[0].invariant), (shape, []))[1].extend(members)
     return tuple(
-        _family(number, general, group) for number, (general, group) in enumerate(groups.items(), start=1)
+        _family(number, general, shape.slots, sorted(members, key=lambda member: member.place))
+        for number, (general, (shape, members)) in enumerate(groups.items(), start=1)
     )
 
 
@@ -79,16 +88,24 @@ def singles(invariants: Iterable[Invariant]) -> tuple[Family, ...]:
     return tuple(Family((invariant,), invariant) for invariant in invariants)
 
 
-def _family(number: int, general: Invariant, group: Sequence[tuple[Invariant, _Shape]]) -> Family:
-    members = tuple(invariant for invariant, _ in group)
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """An invariant, its place among all, and its constants as a shape lifts them."""
+
+    place: int
+    invariant: Invariant
+    constants: tuple[Const, ...]
+
+
+def _family(number: int, general: Invariant, slots: Sequence[Var], group: Sequence[_Member]) -> Family:
+    members = tuple(member.invariant for member in group)
     if len(members) == 1:
         return Family(members, members[0])
-    slots = group[0][1].slots
-    values = [tuple(constant.value for constant in shape.constants) for _, shape in group]
+    values = [tuple([constant.value for constant in member.constants]) for member in group]
     same = {
         slot: Const(column[0], slot.type)
         for slot, column in zip(slots, zip(*values, strict=True), strict=True)
-        if len({_key(value) for value in column}) == 1
+        if len(set(map(_key, column))) == 1
     }
     kept = [place for place, slot in enumerate(slots) if slot not in same]
     member = Var("$member", _MEMBER)
@@ -126,7 +143,6 @@ class _Shape:
     """Reads an invariant into its shape: variables numbered, constants lifted, everything that only names left out."""
 
     slots: list[Var] = field(default_factory=list)
-    constants: list[Const] = field(default_factory=list)
     _names: dict[Var, Var] = field(default_factory=dict)
 
     def read(self, invariant: Invariant) -> Invariant:
@@ -158,7 +174,6 @@ class _Shape:
     def _lift(self, constant: Const) -> Var:
         slot = Var(f"$slot{len(self.slots)}", constant.type)
         self.slots.append(slot)
-        self.constants.append(constant)
         return slot
 
 
@@ -230,7 +245,7 @@ class _Rewriter:
     def _expression(self, value: Expr) -> Expr:
         if not isinstance(value, Op):
             return self._atomic(value)
-        fixed = _FIXED_ARGUMENTS.get(value.name, frozenset())
+        fixed = FIXED_ARGUMENTS.get(value.name, frozenset())
         arguments = [
             argument if place in fixed else self._expression(argument)
             for place, argument in enumerate(value.arguments)

@@ -159,3 +159,15 @@ def test_families_change_nothing(case, data) -> None:
     with DuckDBStore.from_memory(case.facts, program, ONE) as store:
         assert check(program, store, case.facts.coverage) == expected, case.text
         assert check(program, store, case.facts.coverage, grouping=singles) == expected, case.text
+
+
+def test_members_of_one_family_may_be_written_differently() -> None:
+    """Names of variables do not matter, and members keep the order of the file."""
+    shapes = (
+        'invariant a{0} {{ each edge(X, {0}) expect edge({0}, X) message "{{X}}" }}\n',
+        'invariant b{0} {{ each edge(Other, {0}) expect edge({0}, Other) message "{{Other}}" }}\n',
+    )
+    text = "relation edge(a: int, b: int)\n" + "".join(shapes[number % 2].format(number) for number in range(9))
+    (family,) = families(helping.program_of(text).invariants)
+    assert [member.id for member in family.members] == [f"{'ab'[n % 2]}{n}" for n in range(9)]
+    assert family.facts == tuple((n, n, n) for n in range(9))
