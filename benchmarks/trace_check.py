@@ -3,9 +3,9 @@
     python benchmarks/trace_check.py batch [--calls 1000000] [--rules 1000] [--folder /tmp/tcrules-traces]
     python benchmarks/trace_check.py live [--rules 500] [--facts 1000] [--steps 10000]
 
-A call has 2.8 facts: itself, and in nine of ten cases an argument and a result. Calls come in pairs, an inner one within
-an outer one; each pair concerns one rule of each family, however many rules there are. So more rules mean more names and
-more plans, but not more instances. One pair in a thousand breaks its rules.
+A call has 2.8 facts: itself, and in nine of ten cases an argument and a result. Calls come in pairs, an inner one
+within an outer one; each pair concerns one rule of each family, however many rules there are. So more rules mean more
+names and larger tables of constants, but not more instances. One pair in a thousand breaks its rules.
 
 `batch`: the trace is made beforehand as Parquet by DuckDB and is not counted. Each measurement is a process of its own:
 start, imports, parsing, analysis, checking, verdicts and violations; time and peak memory as the system reports them.
@@ -23,11 +23,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CALLS_PER_STEP = 1000
 RULES_PER_FILE = 4000
+#: The limit that the store is given; what does not fit is spilled.
+MEMORY = "700MB"
 DECLARATIONS = """relation invoked(call: call, api: api, parent: call, step: step)
 relation argument(call: call, step: step, name: string, dtype: string)
 relation outcome(call: call, step: step, dtype: string, norm: float)
@@ -105,14 +110,14 @@ def check_trace(folder: Path) -> dict[str, float]:
     """What the measured process does; seconds by part."""
     begin = time.perf_counter()
     from tcrules.engine.check import check
-    from tcrules.engine.duckdb_store import DuckDBStore
+    from tcrules.engine.duckdb_store import DuckDBStore, Settings
     from tcrules.engine.facts import Coverage
     from tcrules.rules.loading import load_rules
 
     imported = time.perf_counter()
     program = load_rules(sorted(folder.glob("rules-*.tcr")), library=False).program
     analysed = time.perf_counter()
-    with DuckDBStore.open(folder, program) as store:
+    with DuckDBStore.open(folder, program, Settings(memory=MEMORY)) as store:
         result = check(program, store, Coverage(frozenset(TRACE)))
     checked = time.perf_counter()
     statuses = [verdict.status for verdict in result.verdicts]
@@ -144,7 +149,9 @@ def measured(folder: Path) -> tuple[float, float, dict[str, float]]:
 
 def batch(options: argparse.Namespace) -> None:
     """Measure each size of trace with the rules and with ten times as many."""
-    print(f"{'calls':>10} {'rules':>7} {'process':>9} {'imports':>8} {'rules':>8} {'check':>8} {'memory':>8}  instances")
+    print(
+        f"{'calls':>10} {'rules':>7} {'process':>9} {'imports':>8} {'rules':>8} {'check':>8} {'memory':>8}  instances"
+    )
     for calls in options.calls:
         times = []
         for rules in options.rules:
@@ -158,7 +165,9 @@ def batch(options: argparse.Namespace) -> None:
                 f"{parts['violations']:.0f} violations, {parts['decided']:.0%} of the rules decided"
             )
         if len(times) > 1:
-            print(f"{'':>10} {options.rules[-1] / options.rules[0]:.0f} times the rules: {times[-1] / times[0]:.2f} x")
+            print(
+                f"{'':>10} {options.rules[-1] / options.rules[0]:.0f} times the rules: {times[-1] / times[0]:.2f} x"
+            )
 
 
 # ------------------------------------------------------------------------------------------------ live
@@ -211,7 +220,9 @@ def live(options: argparse.Namespace) -> None:
     if found != violations:
         raise SystemExit(f"{violations} violations were told, {found} counted")
     seconds.sort()
-    print(f"{decided} instances, {violations} violations in {options.steps} steps of about {options.facts} facts")
+    print(
+        f"{decided} instances, {violations} violations in {options.steps} steps of about {options.facts} facts"
+    )
     for name, place in (("median", 0.5), ("99th percentile", 0.99), ("slowest", 1.0)):
         print(f"{name:<16}{seconds[min(int(len(seconds) * place), len(seconds) - 1)] * 1e3:8.3f} ms")
 

@@ -53,6 +53,7 @@ from tcrules.engine.sql_values import (
     comparison,
     defined,
     expression,
+    failing,
     literal,
     number,
 )
@@ -179,6 +180,10 @@ class _Writer:
                 return self._extend(plan)
             case SemiJoin(left, right):
                 return self._filter_join("SEMI", left, right, ())
+            case AntiJoin(left, Unit(), tests):
+                block = self.block(left)
+                block.where.append(failing(tests, block.columns))
+                return block
             case AntiJoin(left, right, tests):
                 return self._filter_join("ANTI", left, right, tests)
             case GroupBy():

@@ -15,7 +15,7 @@ from tcrules.engine.ir import Compare, Const, Expr, Op, Value, Var
 from tcrules.engine.values import FLOAT_TEXT, INT_TEXT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     Sql: TypeAlias = exp.Expression
 
@@ -131,6 +131,12 @@ def expression(value: Expr, columns: Mapping[Var, Sql]) -> Sql:
 def comparison(test: Compare, columns: Mapping[Var, Sql]) -> Sql:
     """A comparison; floats are in the total order that DuckDB has too (NaN equals itself and is greatest)."""
     return binary(_COMPARISONS[test.op], expression(test.left, columns), expression(test.right, columns))
+
+
+def failing(tests: Sequence[Compare], columns: Mapping[Var, Sql]) -> Sql:
+    """That not all of the comparisons hold; an undefined one does not."""
+    holds = both(*(comparison(test, columns) for test in tests))
+    return negated(exp.Is(this=own(holds), expression=exp.true()))
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic

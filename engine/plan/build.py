@@ -156,17 +156,19 @@ def _negate(plan: Plan, negation: Not) -> Plan:
     simple = _simple_negation(negation.body)
     if simple is not None:
         atom, tests = simple
-        return AntiJoin(plan, Scan(atom.predicate, atom.arguments), tests)
+        return AntiJoin(plan, Unit() if atom is None else Scan(atom.predicate, atom.arguments), tests)
     shared = _bound(plan, negation.shared)
     inner = compile_body(negation.body, Project(plan, shared) if shared else None)
     return AntiJoin(plan, Project(inner, shared))
 
 
-def _simple_negation(body: Body) -> tuple[Atom, tuple[Compare, ...]] | None:
-    """One atom and comparisons: the anti-join itself can test them, without restricting the right side first."""
+def _simple_negation(body: Body) -> tuple[Atom | None, tuple[Compare, ...]] | None:
+    """At most one atom, and comparisons: the anti-join tests them itself, without restricting the right side first."""
     atoms = [literal for literal in body if isinstance(literal, Atom)]
     tests = tuple(literal for literal in body if isinstance(literal, Compare))
-    return (atoms[0], tests) if len(atoms) == 1 and len(atoms) + len(tests) == len(body) else None
+    if len(atoms) > 1 or len(atoms) + len(tests) < len(body):
+        return None
+    return (atoms[0] if atoms else None), tests
 
 
 def _either(plan: Plan, either: Either) -> Plan:
