@@ -77,3 +77,10 @@ class Store(Protocol):
     def round_of(self, predicate: Predicate, fact: Fact) -> int | None:
         """The round in which one derived fact was found; None if it does not hold or is observed."""
         ...
+
+    def superseded(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterable[tuple[Fact, int]]:
+        """Facts of a relation that keeps the best ones, which it held until it found better ones, with their rounds.
+
+        Those whose column `i` equals `bound[i]`.
+        """
+        ...

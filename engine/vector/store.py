@@ -17,9 +17,11 @@ from tcrules.engine.optimise.order import order
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, Scan, Version, columns
 from tcrules.engine.reads import dependencies
+from tcrules.engine.values import equal
 from tcrules.engine.vector.batch import Batch, first_of_each, numbered
 from tcrules.engine.vector.derive import derive
 from tcrules.engine.vector.estimates import Estimates
+from tcrules.engine.vector.history import replaced
 from tcrules.engine.vector.index import Index, index_rows
 from tcrules.engine.vector.indexes import Indexes, pattern
 from tcrules.engine.vector.relation import Best, Derived, Growing, Observed, Relation
@@ -56,6 +58,7 @@ class VectorStore:
     _indexes: dict[tuple[Any, ...], Indexes] = field(default_factory=dict)
     _distinct: dict[tuple[str, int], float] = field(default_factory=dict)
     _lookups: dict[tuple[str, tuple[int, ...]], tuple[Relation, Index]] = field(default_factory=dict)
+    _replaced: dict[str, dict[Fact, int]] = field(default_factory=dict)
     _deadline: float | None = None
 
     @classmethod
@@ -204,6 +207,15 @@ class VectorStore:
             return None
         return next((number for number, _ in self._lookup(predicate, dict(enumerate(fact)))), None)
 
+    def superseded(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[tuple[Fact, int]]:
+        """Facts of a relation that keeps the best ones which better ones replaced, with their rounds."""
+        if predicate.name not in self._replaced:
+            self._complete(predicate)
+            self._replaced[predicate.name] = replaced(self, predicate)
+        for fact, round_ in self._replaced[predicate.name].items():
+            if all(equal(fact[at], value) for at, value in bound.items()):
+                yield fact, round_
+
     def lookup(self, predicate: Predicate, bound: Mapping[int, Value]) -> Iterator[Stored]:
         """Facts whose column `i` equals `bound[i]`, in id order (derived ones: in order of their rounds)."""
         for number, fact in sorted(self._lookup(predicate, bound), key=lambda found: found[0]):
@@ -311,9 +323,9 @@ class VectorStore:
             s for s in self.program.strata if waiting.intersection(p.name for p in s.predicates)
         )
         program, goal = demanded(replace(self.program, strata=unfinished), body, self.statistics(waiting))
-        return self._branch(program).query(goal, limit)
+        return self.branch(program).query(goal, limit)
 
-    def _branch(self, program: Program) -> VectorStore:
+    def branch(self, program: Program) -> VectorStore:
         """A store that begins with the facts of this one and goes its own way."""
         return VectorStore(
             program,

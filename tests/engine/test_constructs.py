@@ -14,6 +14,7 @@ from tcrules.engine.duckdb_store import DuckDBStore, Settings, StoreFault
 from tcrules.engine.ir import Value
 from tcrules.engine.proof import Proof, check_proof, check_violation
 from tcrules.engine.provenance import explain_violation, proofs, prove
+from tcrules.engine.vector.store import VectorStore
 from tcrules.engine.why_not import why_not
 
 # With --import-mode=importlib a test folder is not importable by name.
@@ -29,11 +30,13 @@ NAN = float("nan")
 
 
 def derived(text: str, name: str, **relations: list[tuple[Value, ...]]) -> set[tuple[Value, ...]]:
-    """The facts of a relation, the same on both executors."""
+    """The facts of a relation, the same on all executors."""
     program, facts = helping.program_of(text), helping.facts_of(**relations)
     model = naive.evaluate(program, facts)
     with DuckDBStore.from_memory(facts, program, Settings(threads=1)) as store:
         assert store.rounds(program.predicates[name]) == model.derived[name]
+    vector = VectorStore.from_memory(facts, program)
+    assert vector.rounds(program.predicates[name]) == model.derived[name]
     return set(model.derived[name])
 
 
@@ -228,6 +231,7 @@ CAPPED = PATH.replace("D + W", "max_of(D + W, 10.0)").replace(
 def stores(text: str, **relations: list[tuple[Value, ...]]):
     program, facts = helping.program_of(text), helping.facts_of(**relations)
     yield program, naive.evaluate(program, facts)
+    yield program, VectorStore.from_memory(facts, program)
     with DuckDBStore.from_memory(facts, program, Settings(threads=1)) as store:
         yield program, store
 

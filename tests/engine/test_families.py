@@ -167,7 +167,9 @@ def test_members_of_one_family_may_be_written_differently() -> None:
         'invariant a{0} {{ each edge(X, {0}) expect edge({0}, X) message "{{X}}" }}\n',
         'invariant b{0} {{ each edge(Other, {0}) expect edge({0}, Other) message "{{Other}}" }}\n',
     )
-    text = "relation edge(a: int, b: int)\n" + "".join(shapes[number % 2].format(number) for number in range(9))
+    text = "relation edge(a: int, b: int)\n" + "".join(
+        shapes[number % 2].format(number) for number in range(9)
+    )
     (family,) = families(helping.program_of(text).invariants)
     assert [member.id for member in family.members] == [f"{'ab'[n % 2]}{n}" for n in range(9)]
     assert family.facts == tuple((n, n, n) for n in range(9))
