@@ -229,6 +229,20 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """Violations of `rule` are meant where each named variable has the value given, a text being a glob pattern.
+
+    `until` is the last day on which it counts, as YYYY-MM-DD; "" means for ever.
+    """
+
+    rule: str
+    bindings: tuple[tuple[str, Value], ...]
+    reason: str
+    until: str
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Analysed rule files. `strata` are in evaluation order and hold every derived predicate."""
 
@@ -236,3 +250,4 @@ class Program:
     strata: tuple[Stratum, ...]
     invariants: tuple[Invariant, ...]
     templates: tuple[Template, ...]
+    suppressions: tuple[Suppression, ...] = ()

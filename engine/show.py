@@ -143,4 +143,14 @@ def show_program(program: ir.Program) -> str:
     for template in program.templates:
         title = f"template: bound {_variables(template.bound)}; free {_variables(template.free)}"
         parts.append(f"{title}; guard {_variables(template.guard)}\n{show_invariant(template.invariant)}")
+    if program.suppressions:
+        parts.append("\n".join(map(show_suppression, program.suppressions)))
     return "\n\n".join(parts)
+
+
+def show_suppression(suppression: ir.Suppression) -> str:
+    """A suppression as it is written, on one line."""
+    given = ", ".join(f"{name}: {show_value(value)}" for name, value in suppression.bindings)
+    until = f" until {quote(suppression.until)}" if suppression.until else ""
+    which = f"{suppression.rule} ({given})" if given else suppression.rule
+    return f"suppress {which} because {quote(suppression.reason)}{until}"

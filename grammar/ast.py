@@ -310,8 +310,40 @@ class Template:
     comments: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`P: "fc.weight"`: a value for a variable of a rule."""
+
+    variable: str
+    value: Value
+    span: Span = _span()
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """`suppress rule-id (P: "embed.*") because "…" until "2027-01-31"`
+
+    `until` is the last day on which it counts, written YYYY-MM-DD; None: it counts for ever.
+    """
+
+    rule: str
+    bindings: tuple[Binding, ...]
+    reason: str
+    until: str | None = None
+    doc: tuple[str, ...] = ()
+    span: Span = _span()
+    comments: tuple[str, ...] = ()
+
+
 Statement: TypeAlias = (
-    Import | TypeDeclaration | RelationDeclaration | ParameterDeclaration | Rule | Invariant | Template
+    Import
+    | TypeDeclaration
+    | RelationDeclaration
+    | ParameterDeclaration
+    | Rule
+    | Invariant
+    | Template
+    | Suppression
 )
 
 

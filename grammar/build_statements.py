@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tcrules.grammar import ast
 from tcrules.grammar.build import Alternatives, Body, Builder, Call, Section
 from tcrules.grammar.machine import Token
+from tcrules.grammar.words import is_date
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -171,6 +173,25 @@ class StatementBuilder(Builder):
             span=self.over(children),
         )
 
+    # -------------------------------------------------------------------------------- suppressions
+
+    def binding(self, children: Children) -> ast.Binding:
+        value = cast("ast.Constant", children[2]).value
+        return ast.Binding(str(children[0]), value, self.over(children))
+
+    def suppress_statement(self, children: Children) -> ast.Suppression:
+        because, until = _after(children, "BECAUSE"), _after(children, "UNTIL")
+        reason = self.text(because) if because else ""
+        if not reason.strip():
+            help = 'say why the violations are meant: `because "…"`'
+            self.fault("TCR124", self.at(because or children[1]), "a suppression needs a reason", "", help)
+        day = self.text(until) if until else None
+        if until is not None and day is not None and not is_date(day):
+            help = 'write year, month and day: `until "2027-01-31"`'
+            self.fault("TCR125", self.at(until), f"`{day}` is not a date", "", help)
+        bindings = _only(children, ast.Binding)
+        return ast.Suppression(str(children[1]), bindings, reason, day, span=self.over(children))
+
     # ---------------------------------------------------------------------------------- test files
 
     def fact(self, children: Children) -> ast.Atom:
@@ -182,12 +203,9 @@ class StatementBuilder(Builder):
                 break
         return cast("ast.Atom", self.host(atom))
 
-    def binding(self, children: Children) -> tuple[str, ast.Value]:
-        return str(children[0]), cast("ast.Constant", children[2]).value
-
     def expectation(self, children: Children) -> ast.Expectation:
         verdict, span = str(children[0]), self.over(children)
-        bindings = cast("tuple[tuple[str, ast.Value], ...]", _only(children, tuple))
+        bindings = tuple((given.variable, given.value) for given in _only(children, ast.Binding))
         if bindings and verdict != "violated":
             self.fault("TCR120", span, f"`{verdict}` takes no bindings", "", "only `violated` does")
         return ast.Expectation(verdict, str(children[1]), bindings, span)
@@ -219,6 +237,12 @@ class StatementBuilder(Builder):
     def query(self, children: Children) -> Body:
         found = cast("Alternatives", children[0])
         return Body(found.as_body(), found.span)
+
+
+def _after(children: Children, keyword: str) -> Token | None:
+    """The token behind a keyword; None without the keyword."""
+    pairs = pairwise(children)
+    return next((cast("Token", b) for a, b in pairs if isinstance(a, Token) and a.type == keyword), None)
 
 
 def _variables(section: Section | None) -> tuple[ast.Variable, ...]:

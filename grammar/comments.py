@@ -29,6 +29,7 @@ Documented: TypeAlias = (
     | ast.Invariant
     | ast.Template
     | Stamp
+    | ast.Suppression
 )
 
 

@@ -41,6 +41,8 @@ CODES: dict[str, str] = {
     "TCR121": "too many errors",
     "TCR122": "comment that looks like an integer division",
     "TCR123": "braces around a single alternative",
+    "TCR124": "suppression without a reason",
+    "TCR125": "bad date",
     # 2xx: names and types (engine)
     "TCR201": "unknown relation",
     "TCR202": "unknown column",
@@ -59,6 +61,7 @@ CODES: dict[str, str] = {
     "TCR215": "message names an unknown variable",
     "TCR216": "bad parameter value",
     "TCR217": "column that cannot be the best one",
+    "TCR218": "variable that the rule does not have",
     # 3xx: safety and stratification (engine)
     "TCR301": "unsafe variable",
     "TCR302": "unstratified negation or aggregation",
@@ -69,9 +72,16 @@ CODES: dict[str, str] = {
     "TCR307": "aggregate value unsafe",
     "TCR308": "best value used in its own recursion where a better one may not do",
     "TCR309": "too many alternatives",
-    # 4xx: rule tests (rules)
+    # 4xx: use of rules: tests, suppressions
     "TCR401": "unknown rule",
     "TCR402": "rule test failed",
+    "TCR403": "suppression that nothing needs",
+    "TCR404": "suppression that has expired",
+    "TCR405": "comment that should suppress, but cannot",
+    # 7xx: settings (tcrules)
+    "TCR701": "unknown setting",
+    "TCR702": "bad value of a setting",
+    "TCR703": "settings cannot be read",
 }
 """Every code and its meaning in one line; the table in README.md is compared with it."""
 

@@ -56,6 +56,7 @@ _GROUPS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"PLUS", "MINUS", "STAR", "SLASH", "INTDIV", "PERCENT"}), "an operator"),
     (frozenset({"EQUAL", "UNEQUAL", "LESS", "LESSEQ", "MORE", "MOREEQ"}), "a comparison"),
     (frozenset({"VARIABLE", "WILDCARD", "META", "PARAMETER", "INT", "FLOAT", "FLOATWORD"}), "a value"),
+    (frozenset({"INT", "FLOAT", "FLOATWORD", "MINUS", "STRING", "BOOLEAN"}), "a constant"),
     (frozenset({"INT", "FLOAT", "STRING", "BOOLEAN"}), "a constant"),
 )
 _TERMINALS: dict[str, str] = {

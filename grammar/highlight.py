@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tcrules.grammar.words import CONSTANT_WORDS, SECTION_WORDS, STATEMENT_WORDS, TEST_WORDS
+from tcrules.grammar.words import (
+    CONSTANT_WORDS,
+    SECTION_WORDS,
+    STATEMENT_WORDS,
+    SUPPRESSION_WORDS,
+    TEST_WORDS,
+)
 
-_KEYWORDS = sorted({*STATEMENT_WORDS, *SECTION_WORDS, *TEST_WORDS, "not"})
+_KEYWORDS = sorted({*STATEMENT_WORDS, *SECTION_WORDS, *SUPPRESSION_WORDS, *TEST_WORDS, "not"})
 _ID = r"[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*"
 
 
@@ -37,7 +43,8 @@ MARKS: dict[str, tuple[Mark, ...]] = {
         Mark(r"\s+", ("blank",)),
         Mark(r'"', ("string",), "string"),
         Mark(
-            rf"(invariant|template|violated|held|vacuous|unknown)(\s+)({_ID})", ("keyword", "blank", "rule")
+            rf"(invariant|template|suppress|violated|held|vacuous|unknown)(\s+)({_ID})",
+            ("keyword", "blank", "rule"),
         ),
         Mark(r"@[a-z][a-z0-9_-]*", ("annotation",)),
         Mark(r"\?[A-Z][A-Za-z0-9_]*", ("metavariable",)),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tcrules.grammar.build import Body
     from tcrules.grammar.scan import Comment, Scan
 
-_PROGRAM_KINDS = ("import", "type", "relation", "param", "rule", "invariant", "template")
+_PROGRAM_KINDS = ("import", "type", "relation", "param", "rule", "invariant", "template", "suppress")
 _TEST_KINDS = ("import", "test")
 
 

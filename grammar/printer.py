@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from tcrules.grammar import ast
-from tcrules.grammar.layout import HARD, LINE, Align, Doc, Group, Nest, join, layout
+from tcrules.grammar.layout import HARD, LINE, Align, Doc, Group, Nest, fill, join, layout
 from tcrules.grammar.print_terms import (
     body_doc,
     commented,
@@ -107,6 +107,8 @@ def _plain(statement: Top) -> Doc:
         return _rule(statement)
     if isinstance(statement, ast.TestCase):
         return _test(statement)
+    if isinstance(statement, ast.Suppression):
+        return _suppression(statement)
     return _block(statement)
 
 
@@ -119,6 +121,18 @@ def _rule(rule: ast.Rule) -> Doc:
     if not rule.body:
         return (head, ".")
     return Group((head, " :-", Nest(4, (LINE, body_doc(rule.body))), "."))
+
+
+def _suppression(suppression: ast.Suppression) -> Doc:
+    opening = f"suppress {suppression.rule}"
+    bindings: list[Doc] = [
+        f"{given.variable}: {constant_text(given.value)}" for given in suppression.bindings
+    ]
+    which: Doc = (opening, " (", Align(fill(bindings)), ")") if bindings else opening
+    why: Doc = f"because {quote(suppression.reason)}"
+    if suppression.until is not None:
+        why = (why, LINE, f"until {quote(suppression.until)}")
+    return Group((which, Nest(4, (LINE, why))))
 
 
 # --------------------------------------------------------------------------------- invariants, templates

@@ -35,12 +35,14 @@ TOKEN = re.compile(
 _STARTER = re.compile(
     r"""(?P<import>import)\s*" | (?P<type>type)\s+[A-Za-z_]\w*\s*<: | (?P<relation>relation)\s+[A-Za-z_]\w*\s*\(
       | (?P<param>param)\s+[A-Za-z_]\w*\s*[:=] | (?P<invariant>invariant)\s+[A-Za-z_]
-      | (?P<template>template)\s+[A-Za-z_] | (?P<test>test)\s*" """,
+      | (?P<template>template)\s+[A-Za-z_] | (?P<suppress>suppress)\s+[A-Za-z_] | (?P<test>test)\s*" """,
     re.VERBOSE | re.ASCII,
 )
 _LOOSE_STARTER = re.compile(
-    r"(import|type|relation|param|invariant|template|test)(?![A-Za-z0-9_])(?!\s*(\(|:-))"
+    r"(import|type|relation|param|invariant|template|suppress|test)(?![A-Za-z0-9_])(?!\s*(\(|:-))"
 )
+# What goes on with a statement on a line of its own.
+_CONTINUES = re.compile(r"(because|until)(?![A-Za-z0-9_])(?!\s*\()")
 _HEAD = re.compile(r"[a-z][a-z0-9_]*\(")
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%"})
 _ENDS_CHAIN = frozenset({",", ".", "(", "{", "}"})
@@ -255,6 +257,8 @@ class _Scanner:
         elif self.brackets or self.previous in _UNFINISHED:
             return
         elif self.chunk.kind not in _BLOCKS and self.chunk.kind != "rule":
+            if self.chunk.kind == "suppress" and _CONTINUES.match(self.text, match.start()):
+                return
             if self.end > self.chunk.start + len(self.chunk.kind):
                 self._cut(self.end)
         elif self.chunk.kind == "rule" and self._is_head(match.start()):

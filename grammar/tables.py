@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 GRAMMAR, FILE = HERE / "tcr.lark", HERE / "tcr.json"
 STARTS = (
     *(f"{kind}_statement" for kind in ("import", "type", "relation", "param", "rule")),
-    *(f"{kind}_statement" for kind in ("invariant", "template", "test")),
+    *(f"{kind}_statement" for kind in ("invariant", "template", "suppress", "test")),
     "query",
 )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-STATEMENT_WORDS = ("import", "type", "relation", "param", "invariant", "template", "test")
+STATEMENT_WORDS = ("import", "type", "relation", "param", "invariant", "template", "suppress", "test")
 SECTION_WORDS = ("each", "forbid", "guard", "expect", "or", "about", "message")
+SUPPRESSION_WORDS = ("because", "until")
 TEST_WORDS = ("facts", "unrecorded", "expect", "violated", "held", "vacuous", "unknown")
 VALUE_AGGREGATES = ("sum", "min", "max", "mean")
 KEY_AGGREGATES = ("arg_min", "arg_max")
@@ -30,6 +31,26 @@ _BRACES = re.compile(r"\{\{|\}\}|\{[^{}]*\}|[{}]")
 
 _ESCAPES = {'"': '"', "\\": "\\", "n": "\n", "t": "\t"}
 _ESCAPE = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|([\"\\nt])|(.?))", re.DOTALL)
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def is_date(text: str) -> bool:
+    """Whether `text` is a day of the calendar, written YYYY-MM-DD; so written, days are ordered like texts.
+
+    >>> is_date("2028-02-29"), is_date("2027-02-29"), is_date("20270131")
+    (True, False, False)
+    """
+    if _DATE.fullmatch(text) is None:
+        return False
+    import datetime
+
+    try:
+        datetime.date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 class BadEscape(ValueError):

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
+from tcrules.grammar.ast import Suppression
 from tcrules.grammar.diagnostics import Diagnostic, TcrError
-from tcrules.rules.catalogue import library_paths, shipped_file
+from tcrules.grammar.molds import parts_of
+from tcrules.rules.catalogue import catalogue, library_paths, shipped_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from tcrules.engine.analyse import SourceProgram
     from tcrules.engine.ir import Program, Value
 
 
@@ -38,8 +41,16 @@ def load_rules(
     """
     shipped = [str(path) for path in library_paths()] if library else []
     loaded = load([*shipped, *map(str, paths)], find_files(shipped_file))
-    analysis = analyse(loaded.programs, parameters)
+    analysis = analyse(loaded.programs, parameters, () if library else shipped_ids(loaded.programs))
     faults = (*loaded.diagnostics, *analysis.diagnostics)
     if loaded.failed or analysis.program is None:
         raise TcrError(faults, loaded.sources)
     return RuleSet(analysis.program, faults, loaded.sources)
+
+
+def shipped_ids(programs: Iterable[SourceProgram]) -> frozenset[str]:
+    """Ids of the shipped rules, if one of the programs has suppressions, which may name rules that are not loaded."""
+    parts = (part for source in programs for part in parts_of(source.program.statements))
+    if not any(isinstance(part, Suppression) for part in parts):
+        return frozenset()
+    return frozenset(entry.id for entry in catalogue())

@@ -10,7 +10,7 @@ from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import TcrError, did_you_mean
 from tcrules.grammar.parser import parse_literals
 from tcrules.rules.catalogue import library_paths, shipped_file
-from tcrules.rules.loading import load_rules
+from tcrules.rules.loading import load_rules, shipped_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +74,9 @@ def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
     query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="query")
     paths = [*(library_paths() if selection.library else ()), *selection.rules]
     files = load([str(path) for path in paths], find_files(shipped_file))
-    analysis = analyse([*files.programs, SourceProgram(QUERY, ast.Program((query,)))], selection.parameters)
+    elsewhere = () if selection.library else shipped_ids(files.programs)
+    programs = [*files.programs, SourceProgram(QUERY, ast.Program((query,)))]
+    analysis = analyse(programs, selection.parameters, elsewhere)
     if files.failed or analysis.program is None:
         raise TcrError((*files.diagnostics, *analysis.diagnostics), {**files.sources, QUERY: body})
     return analysis.program, next(i for i in analysis.program.invariants if i.id == query.id)

@@ -25,14 +25,15 @@ from tcrules.engine.analyse.resolve import Statement, resolve
 from tcrules.engine.analyse.safety import order_clause, warn_unused
 from tcrules.engine.analyse.stamping import stamped
 from tcrules.engine.analyse.stratify import stratify
+from tcrules.engine.analyse.suppress import suppressions
 from tcrules.engine.analyse.symbols import SourceProgram, Symbols, collect
 from tcrules.engine.analyse.typecheck import check_columns, check_types
 from tcrules.engine.analyse.types import Columns, infer
 from tcrules.grammar import ast
-from tcrules.grammar.records import collector_paused, dataclass
+from tcrules.grammar.records import collector_paused, dataclass, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from tcrules.engine.ir import Value
     from tcrules.grammar.diagnostics import Diagnostic
@@ -55,25 +56,36 @@ class _Typed:
     env: Env
 
 
-def analyse(programs: Sequence[SourceProgram], parameters: Mapping[str, Value] | None = None) -> Analysis:
-    """Analyse parsed files together; every fault of every file is reported.
+def analyse(
+    programs: Sequence[SourceProgram],
+    parameters: Mapping[str, Value] | None = None,
+    elsewhere: Collection[str] = (),
+) -> Analysis:
+    """Analyse parsed files together; every fault of every file is reported. Imports were followed by `load`.
 
-    `parameters` override the defaults of `param` declarations. Imports were followed by `load`.
+    Args:
+        programs: the parsed files.
+        parameters: values that override the defaults of `param` declarations.
+        elsewhere: ids of rules that exist but are not loaded; suppressing them is no fault.
     """
     given, apart = parameters or {}, frozenset[str]()
     with collector_paused():
         while True:
             part = stamped(programs, given, apart)
-            analysis = _passes(part.programs, given)
-            concerned = part.concerned(analysis.diagnostics)
+            program, faults = _passes(part.programs, given)
+            concerned = part.concerned(faults.sorted())
             if not concerned:
                 break
             apart |= concerned
-        program = None if analysis.program is None else part.expand(analysis.program)
-    return Analysis(program, analysis.diagnostics)
+        program = part.expand(program)
+        meant = suppressions(programs, program.invariants, elsewhere, faults)
+    found = faults.sorted()
+    failed = any(diagnostic.severity == "error" for diagnostic in found)
+    return Analysis(None if failed else replace(program, suppressions=meant), found)
 
 
-def _passes(programs: Sequence[SourceProgram], parameters: Mapping[str, Value]) -> Analysis:
+def _passes(programs: Sequence[SourceProgram], parameters: Mapping[str, Value]) -> tuple[ir.Program, Faults]:
+    """What the passes make of the files; statements with faults are missing in it."""
     faults = Faults()
     symbols = collect(programs, parameters, faults)
     statements = [s for source in programs for s in source.program.statements if isinstance(s, Statement)]
@@ -83,9 +95,7 @@ def _passes(programs: Sequence[SourceProgram], parameters: Mapping[str, Value]) 
     rules = [s for s in statements if isinstance(s, ast.Rule)]
     broken = {rule.head.relation for rule in rules if faults.within(rule.span)}
     check_columns(columns, symbols.relations, broken, faults)
-    found = faults.sorted()
-    failed = any(diagnostic.severity == "error" for diagnostic in found)
-    return Analysis(None if failed else program, found)
+    return program, faults
 
 
 def _typed(statements: Sequence[Statement], symbols: Symbols, faults: Faults) -> tuple[list[_Typed], Columns]:

@@ -333,3 +333,14 @@ def test_show_is_readable() -> None:
         "param_group(nth: N, step: S, lr: L), L > N, -N < 2, abs(L) > 0.5,"
         " #1 = count { forward(call: C, step: S), C > 0 }, 1 < #1"
     )
+
+
+def test_suppressions_of_rules_that_are_not_loaded_have_no_effect() -> None:
+    text = 'relation a(x: int)\ninvariant r { forbid a(x: X) message "{X}" }\nsuppress r (X: 3) because "known"\n'
+    loaded = load_text(text + 'suppress other because "known"')
+    assert [d.code for d in analyse(loaded.programs).diagnostics] == ["TCR401"]
+    program = analyse(loaded.programs, elsewhere={"other"}).program
+    assert program is not None
+    found = [(s.rule, s.bindings, s.reason, s.until) for s in program.suppressions]
+    assert found == [("r", (("X", 3),), "known", "")]
+    assert 'suppress r (X: 3) because "known"' in show_program(program)

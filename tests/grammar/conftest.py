@@ -38,6 +38,10 @@ template nested-call(?A: api, ?B: api) @tags(nesting) {
     expect  call(api: ?B, parent: C)
     message "..."
 }
+suppress optimizer-updates-params (P: "embed.*", LR: 0.5)
+    because "frozen on purpose" // really
+    until "2027-01-31"
+suppress x because "known"
 // the end
 """
 

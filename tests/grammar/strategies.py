@@ -26,6 +26,7 @@ _WORDS = (
         "type",
     ),
     *("relation", "index", "test", "held", "each", "import", "invariant", "template", "guard", "about", "or"),
+    *("suppress", "because", "until"),
     *("forbid", "facts", "violated", "true", "inf", "nan", "false", "unknown", "unrecorded"),
 )
 
@@ -143,6 +144,16 @@ statements = st.one_of(
         **_block,
     ),
 )
+_suppressions = st.builds(
+    ast.Suppression,
+    ids,
+    st.lists(st.builds(ast.Binding, variable_names, values), max_size=3).map(tuple),
+    st.text(min_size=1, max_size=60).filter(str.strip),
+    st.none() | st.dates().map(str),
+    doc=_docs,
+    comments=comments,
+)
+statements |= _suppressions
 programs = st.builds(ast.Program, _tuples(statements, 0, 4), trailing=comments)
 
 _constants = st.builds(ast.Constant, values)
