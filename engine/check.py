@@ -12,7 +12,7 @@ from tcrules.engine.plan.build import compile_body, violated
 from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan
 from tcrules.engine.reads import read_by
 from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, Doubt, RuleVerdict, doubt, judge, verdict
-from tcrules.grammar.records import dataclass, field, replace
+from tcrules.grammar.records import collector_paused, dataclass, field, replace
 
 if TYPE_CHECKING:
     from tcrules.engine.facts import Coverage
@@ -64,7 +64,8 @@ def check(
     verdicts: dict[str, RuleVerdict] = {}
     found: dict[str, tuple[Binding, ...]] = {}
     evaluated = 0
-    groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
+    with collector_paused():
+        groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
     for family in groups:
         missing = doubt(family.invariant, coverage).rule
         if missing:
@@ -163,20 +164,44 @@ def _check_family(
     instances = store.create_from(trigger, compile_body(invariant.each))
     # The constants again: alternatives read slots, which the table of instances does not repeat.
     rest = violated(invariant.expect, compile_body((trigger, *constants)))
-    breaches = store.create_from(broken, rest) if instances else 0
-    doubts = [doubt(member, coverage) for member in family.members]
-    gaps = _moments_in_gaps(store, invariant, trigger, doubts[0]) if instances else None
-    some = trigger if instances else None
-    bad = broken if breaches else None
+    bad = broken if instances and store.create_from(broken, rest) else None
+    _judge(family, store, coverage, most, trigger if instances else None, bad, verdicts, found)
+    for atom in (trigger, broken if instances else None, *constants):
+        if atom is not None:
+            store.drop_relation(atom.predicate)
+
+
+@collector_paused()
+def _judge(
+    family: Family,
+    store: Store,
+    coverage: Coverage,
+    most: int,
+    some: Atom | None,
+    bad: Atom | None,
+    verdicts: dict[str, RuleVerdict],
+    found: dict[str, tuple[Binding, ...]],
+) -> None:
+    """Verdicts and violations from the tables of all and of violated instances; None: there are none."""
+    doubts = _doubts(family, coverage)
+    gaps = _moments_in_gaps(store, family.invariant, some, doubts[0]) if some is not None else None
     numbers = [_numbers(store, family, atoms) for atoms in ((some,), (bad,), (some, gaps), (bad, gaps))]
     for member, missing, *counts in zip(family.members, doubts, *numbers, strict=True):
         verdicts[member.id] = verdict(member, missing, Counts(*counts))
-    if breaches and not doubts[0].every_violation:
-        rows = _violations(store, family, broken, None if doubts[0].proved else gaps, most)
+    if bad is not None and not doubts[0].every_violation:
+        rows = _violations(store, family, bad, None if doubts[0].proved else gaps, most)
         found.update((member.id, own) for member, own in zip(family.members, rows, strict=True))
-    for atom in (some, bad, gaps, *constants):
-        if atom is not None:
-            store.drop_relation(atom.predicate)
+    if gaps is not None:
+        store.drop_relation(gaps.predicate)
+
+
+def _doubts(family: Family, coverage: Coverage) -> list[Doubt]:
+    """The doubt of each member; members differ at most by the literal that their windows name."""
+    known: dict[str, Doubt] = {}
+    for member in family.members:
+        if member.window.because not in known:
+            known[member.window.because] = doubt(member, coverage)
+    return [known[member.window.because] for member in family.members]
 
 
 def _moments_in_gaps(store: Store, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
