@@ -1,6 +1,6 @@
 """The TextMate grammar of `.tcr`, made from `highlight.py`; editors read it.
 
-python -m tcrules.grammar.textmate > grammar/editors/vscode/syntaxes/tcr.tmLanguage.json
+python -m tcrules.grammar.textmate > editors/vscode/syntaxes/tcr.tmLanguage.json
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Entry] = {
     "test": Entry("test", "Run the tests of rules."),
     "fmt": Entry("fmt", "Format rule files."),
     "show": Entry("show", "Print a stage of the compilation of a rule file."),
+    "lsp": Entry("lsp", "Serve editors (language server)."),
     "demo": Entry("demo", "Find and explain the fault in a small training script."),
 }
 

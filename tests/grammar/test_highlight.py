@@ -15,7 +15,7 @@ from tcrules.grammar.pygments_lexer import TOKENS, TcrLexer
 from tcrules.grammar.textmate import SCOPES, grammar
 
 ROOT = Path(__file__).resolve().parents[2]
-EDITOR = ROOT / "grammar" / "editors" / "vscode"
+EDITOR = ROOT / "editors" / "vscode"
 FILES = sorted(
     path
     for folder in ("rules", "benchmarks", "examples", "tests/grammar")
