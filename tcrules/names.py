@@ -55,8 +55,8 @@ def relations_of(predicates: Iterable[Predicate]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def complete(text: str, names: Names) -> list[Completion]:
-    """What may stand at the end of `text`, best first.
+def complete(text: str, names: Names, variables: Iterable[str] = ()) -> list[Completion]:
+    """What may stand at the end of `text`, best first; `variables` are those that the statement goes on to mention.
 
     >>> names = Names({"step": ("step", "rank")})
     >>> [found.text for found in complete("step(st", names)]
@@ -70,7 +70,7 @@ def complete(text: str, names: Names) -> list[Completion]:
     place = _place(head)
     if place is None:
         return []
-    found = _candidates(head, place, names)
+    found = _candidates(head, place, names, variables)
     return [
         Completion(text, len(word), kind)
         for text, kind in found.items()
@@ -103,8 +103,9 @@ def _place(head: str) -> _Place | None:
     return place
 
 
-def _candidates(head: str, place: _Place, names: Names) -> dict[str, str]:
-    variables = dict.fromkeys(_VARIABLE.findall(_without_strings(_statement(head))), "variable")
+def _candidates(head: str, place: _Place, names: Names, more: Iterable[str]) -> dict[str, str]:
+    mentioned = _VARIABLE.findall(_without_strings(_statement(head)))
+    variables = dict.fromkeys([*mentioned, *more], "variable")
     if place.open and place.open[-1][0] == "(":
         owner = place.open[-1][1]
         values = {**variables, **_values(names)}

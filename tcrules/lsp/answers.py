@@ -12,7 +12,9 @@ from tcrules.grammar.diagnostics import TcrError
 from tcrules.grammar.parser import parse, parse_tests
 from tcrules.grammar.printer import print_program, print_tests
 from tcrules.instrument.schema import BY_NAME
+from tcrules.lsp.document import Document, names_of
 from tcrules.lsp.occurrences import Occurrence, at, occurrences, same
+from tcrules.names import Completion, complete
 from tcrules.rules.catalogue import LIBRARY
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from tcrules.engine import ir
     from tcrules.engine.ir import Predicate
-    from tcrules.lsp.document import Document
 
 _LOWER = re.compile(r"[a-z][a-z0-9_]*")
 _UPPER = re.compile(r"[A-Z][A-Za-z0-9_]*")
@@ -231,7 +232,19 @@ def _taken(found: Occurrence, new: str, files: Mapping[str, str], here: str) -> 
     return any(same(text, wanted, here=file == here) for file, text in files.items())
 
 
-# ------------------------------------------------------------------------------------------------ layout, symbols
+# ------------------------------------------------------------------------------------------------ completion, layout
+
+
+def completions(document: Document, offset: int) -> list[Completion]:
+    """How the text may go on at an offset."""
+    text = document.text
+    here = next((found.statement for found in reversed(occurrences(text)) if found.start <= offset), 0)
+    variables = [
+        found.name
+        for found in occurrences(text)
+        if found.kind == "variable" and found.statement == here and not found.start <= offset <= found.end
+    ]
+    return complete(text[:offset], names_of(document), variables)
 
 
 def formatted(document: Document) -> str | None:

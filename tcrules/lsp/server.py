@@ -13,8 +13,7 @@ from pygls.uris import from_fs_path, to_fs_path
 
 from tcrules import __version__
 from tcrules.lsp import answers
-from tcrules.lsp.document import Document, names_of, understand
-from tcrules.names import complete
+from tcrules.lsp.document import Document, understand
 
 if TYPE_CHECKING:
     from tcrules.grammar.ast import Span
@@ -60,7 +59,7 @@ def _document(uri: str) -> Document:
 def _uri(file: str) -> str:
     for uri in SERVER.workspace.text_documents:
         if _path(uri) == file:
-            return uri
+            return str(uri)
     return str(from_fs_path(os.path.abspath(file)))
 
 
@@ -160,7 +159,7 @@ def _complete(_: LanguageServer, given: types.CompletionParams) -> types.Complet
             detail=found.kind,
             text_edit=types.TextEdit(_range(document.text, offset - found.length, offset), found.text),
         )
-        for found in complete(document.text[:offset], names_of(document))
+        for found in answers.completions(document, offset)
     ]
     return types.CompletionList(is_incomplete=False, items=items)
 
