@@ -120,7 +120,7 @@ class _Common:
         for name in read_by(body):
             if (shared := self.relations.pop(name, None)) is not None:
                 store.evaluate([shared.body])
-                store.create_from(shared.atom, compile_body(shared.body))
+                store.create_from(shared.atom, store.plan(shared.body))
                 self._made.append(shared)
 
     def drop(self, store: Store) -> None:
@@ -161,7 +161,7 @@ def _check_family(
     for atom in constants:
         store.give(atom.predicate, family.facts)
     store.evaluate([invariant.each, *invariant.expect])
-    instances = store.create_from(trigger, compile_body(invariant.each))
+    instances = store.create_from(trigger, store.plan(invariant.each))
     # The constants again: alternatives read slots, which the table of instances does not repeat.
     rest = violated(invariant.expect, compile_body((trigger, *constants)))
     bad = broken if instances and store.create_from(broken, rest) else None

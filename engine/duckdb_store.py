@@ -20,7 +20,8 @@ from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.determined import determined
 from tcrules.engine.plan.plan import Plan, columns
 from tcrules.engine.reads import dependencies
-from tcrules.engine.sql_values import EXACT_SUM, SQL_TYPES, binary, case, cast, data_type, number
+from tcrules.engine.run_files import check_columns, escaped
+from tcrules.engine.sql_values import EXACT_SUM, binary, case, cast, data_type, number
 from tcrules.engine.store import StoreFault
 from tcrules.engine.values import normalise
 from tcrules.grammar.records import dataclass, field
@@ -208,7 +209,7 @@ class DuckDBStore:
             self.create(predicate, sql.table_of(predicate), sql.FACT)
             return
         source = exp.Table(
-            this=exp.Anonymous(this="READ_PARQUET", expressions=[exp.Literal.string(_escaped(path))])
+            this=exp.Anonymous(this="READ_PARQUET", expressions=[exp.Literal.string(escaped(path))])
         )
         self._check_columns(predicate, path, exp.select("*").from_(source))
         shown = [sql.named(sql.column("fact"), sql.FACT)]
@@ -220,19 +221,7 @@ class DuckDBStore:
 
     def _check_columns(self, predicate: Predicate, path: Path, rows: Any) -> None:
         found = {str(row[0]): str(row[1]) for row in self.execute(exp.Describe(this=rows)).fetchall()}
-        wanted = {"fact": "BIGINT"} | {
-            column.name: SQL_TYPES[column.type.base] for column in predicate.columns
-        }
-        wrong = [
-            f"{name} is {found.get(name, 'missing')}, not {kind}"
-            for name, kind in wanted.items()
-            if found.get(name) != kind
-        ]
-        if wrong:
-            raise StoreFault(
-                f"{path}: not the columns of relation {predicate.name}: {'; '.join(wrong)}. "
-                "The run was recorded with another version of the schema, or the file is damaged."
-            )
+        check_columns(predicate, path, found)
 
     # -------------------------------------------------------------------------------------------- derived facts
 
@@ -304,6 +293,10 @@ class DuckDBStore:
         if columns:
             select = select.group_by(*(column.copy() for column in columns), copy=False)
         return self.rows(select, [key.type.base for key in keys])
+
+    def plan(self, body: Body) -> Plan:
+        """How to evaluate a body: its literals as they stand, since the database orders joins itself."""
+        return compile_body(body)
 
     def create_from(self, relation: Atom, plan: Plan) -> int:
         """Make the table of a relation whose arguments are variables from the distinct bindings of a plan.
@@ -406,11 +399,6 @@ def _normal(value: Any, base: str) -> Any:
         return value
     zero = cast(number(0), "float")
     return case((binary(exp.EQ, value, zero), zero), default=value)
-
-
-def _escaped(path: Path) -> str:
-    """The path as a pattern that matches only itself."""
-    return "".join(f"[{character}]" if character in "[*?" else character for character in str(path))
 
 
 def _exact_sum(values: list[float]) -> float:

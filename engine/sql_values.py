@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlglot import exp
 from tcrules.engine.ir import Compare, Const, Expr, Op, Value, Var
+from tcrules.engine.run_files import SQL_TYPES
 from tcrules.engine.values import FLOAT_TEXT, INT_TEXT
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     Sql: TypeAlias = exp.Expression
 
-SQL_TYPES = {"int": "BIGINT", "float": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
 #: Name of the exact sum of a list of finite doubles, which the store registers: SQL sums depend on the order.
 EXACT_SUM = "TCRULES_EXACT_SUM"
 

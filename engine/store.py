@@ -27,6 +27,10 @@ class Store(Protocol):
         """Derive the relations that the bodies read, and those that these read; nothing else."""
         ...
 
+    def plan(self, body: Body) -> Plan:
+        """How to evaluate a body whose relations are derived."""
+        ...
+
     def create_from(self, relation: Atom, plan: Plan) -> int:
         """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are."""
         ...

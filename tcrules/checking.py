@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import CheckResult, Progress, check
-from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.profile import Entry, Profile
 from tcrules.engine.provenance import explain_violation
-from tcrules.engine.store import StoreFault
+from tcrules.engine.recorded import open_store
+from tcrules.engine.store import Store, StoreFault
 from tcrules.engine.why_not import why_not
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
@@ -45,7 +45,7 @@ class Checked:
 
     report: Report
     program: Program
-    store: DuckDBStore
+    store: Store
     coverage: Coverage
     breaches: Mapping[str, tuple[Binding, ...]]
     profile: tuple[Entry, ...] = ()
@@ -68,7 +68,7 @@ def check_run(
     program = load_selection(selection)
     run = open_run(path)
     known = known_facts(run)
-    with DuckDBStore.open(run.facts, program) as store:
+    with open_store(run.facts, program) as store:
         if profile:
             measured = Profile(program)
             result = check(
@@ -87,7 +87,7 @@ def query_run(
     """The bindings of literals in a run: names of the variables, then rows of values."""
     program, query = load_query(body, selection)
     run = open_run(path)
-    with DuckDBStore.open(run.facts, program) as store:
+    with open_store(run.facts, program) as store:
         return store.query(query.each, limit)
 
 
@@ -106,7 +106,7 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
     """Why no facts of a run satisfy literals, as a tree; None, and the number of bindings, if some do."""
     program, query = load_query(literals, selection)
     run = open_run(path)
-    with DuckDBStore.open(run.facts, program) as store:
+    with open_store(run.facts, program) as store:
         reason = why_not(query.each, store, {}, program)
         if reason is None:
             return None, len(store.query(query.each)[1])
@@ -128,7 +128,7 @@ def known_facts(run: RunFolder) -> Coverage:
     return Coverage(found.recorded, tuple(gaps), found.complete)
 
 
-def _report(run: RunFolder, program: Program, store: DuckDBStore, result: CheckResult) -> Report:
+def _report(run: RunFolder, program: Program, store: Store, result: CheckResult) -> Report:
     steps = _steps_by_rank(program, store)
     return Report(
         run=str(run.path),
@@ -141,7 +141,7 @@ def _report(run: RunFolder, program: Program, store: DuckDBStore, result: CheckR
     )
 
 
-def _violations(program: Program, store: DuckDBStore, result: CheckResult) -> list[Violation]:
+def _violations(program: Program, store: Store, result: CheckResult) -> list[Violation]:
     location = location_predicate(program.predicates)
     links = object_links(program.predicates, store) if result.violations else []
     everything = single_component(links)
@@ -169,7 +169,7 @@ def _objects(invariant: Invariant, binding: Mapping[str, Value]) -> frozenset[st
     )
 
 
-def _steps_by_rank(program: Program, store: DuckDBStore) -> dict[int, int]:
+def _steps_by_rank(program: Program, store: Store) -> dict[int, int]:
     step = program.predicates["step"]
     rank, number = (
         next(i for i, c in enumerate(step.columns) if c.name == name) for name in ("rank", "step")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,18 @@ class Limits:
     seconds: float | None = None
 
 
+class Recorded(Protocol):
+    """Observed facts that are read when they are needed."""
+
+    def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
+        """The facts of a relation; None if it was not recorded."""
+        ...
+
+    def close(self) -> None:
+        """Called with the store's `close`."""
+        ...
+
+
 @dataclass(slots=True)
 class VectorStore:
     """One set of facts. Relations are derived when something first reads them."""
@@ -51,6 +63,8 @@ class VectorStore:
     program: Program
     limits: Limits = field(default_factory=Limits)
     texts: Texts = field(default_factory=Texts)
+    #: Where relations come from that were not given.
+    recorded: Recorded | None = None
     relations: dict[str, Relation] = field(default_factory=dict)
     #: Those of the stratum that is being derived.
     filling: dict[str, Growing] = field(default_factory=dict)
@@ -70,6 +84,17 @@ class VectorStore:
             if predicate is not None and predicate.observed:
                 store.give(predicate, [fact.values for fact in stored], [fact.id for fact in stored])
         return store
+
+    def close(self) -> None:
+        """Free what recorded facts are read with."""
+        if self.recorded is not None:
+            self.recorded.close()
+
+    def __enter__(self) -> VectorStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # -------------------------------------------------------------------------------------------- facts in
 
@@ -116,6 +141,9 @@ class VectorStore:
         """
         wanted = dependencies(self.program, bodies)
         self._start_clock()
+        for name in sorted(wanted):
+            if (predicate := self.program.predicates.get(name)) is not None and predicate.observed:
+                self.relation(predicate)
         for stratum in self.program.strata:
             names = [predicate.name for predicate in stratum.predicates]
             if wanted.intersection(names) and not self._ready.issuperset(names):
@@ -161,9 +189,11 @@ class VectorStore:
     def relation(self, predicate: Predicate) -> Relation:
         """The facts of a relation; one that was never given is empty."""
         found = self.relations.get(predicate.name)
+        if found is None and self.recorded is not None and predicate.observed:
+            found = self.recorded.read(predicate, self)
         if found is None:
             found = Observed([np.empty(0, np.int64) for _ in predicate.columns], 0)
-            self.relations[predicate.name] = found
+        self.relations[predicate.name] = found
         return found
 
     def scan(self, predicate: Predicate, version: Version) -> tuple[list[Words], int]:
@@ -248,6 +278,10 @@ class VectorStore:
 
     # -------------------------------------------------------------------------------------------- plans
 
+    def plan(self, body: Body) -> Plan:
+        """How to evaluate a body whose relations are derived: its literals in the order that costs least."""
+        return compile_body(tuple(body[place] for place in order(body, self.statistics(set()))))
+
     def create_from(self, relation: Atom, plan: Plan) -> int:
         """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are."""
         variables = [term for term in relation.arguments if isinstance(term, Var)]
@@ -303,8 +337,7 @@ class VectorStore:
     def query(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:
         """The bindings of a body: names of its variables, then rows of their values in order."""
         self.evaluate([body])
-        places = order(body, self.statistics(set()))
-        plan = compile_body(tuple(body[place] for place in places))
+        plan = self.plan(body)
         bound = set(columns(plan))
         names = [name for name in columns(compile_body(body)) if name in bound]
         # Variables with a leading mark were made by analysis and mean nothing to a reader.
@@ -331,6 +364,7 @@ class VectorStore:
             program,
             self.limits,
             self.texts,
+            self.recorded,
             dict(self.relations),
             _ready=set(self._ready),
             _deadline=self._deadline,

@@ -1,0 +1,82 @@
+"""The facts of a run in its Parquet files: which store serves them, and reading them into memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tcrules.engine.run_files import check_columns, escaped
+from tcrules.engine.store import StoreFault
+from tcrules.engine.vector import VectorStore
+from tcrules.engine.vector.relation import Observed
+from tcrules.engine.vector.words import encode_column
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+    from tcrules.engine.duckdb_store import DuckDBStore, Settings
+    from tcrules.engine.ir import Predicate, Program
+
+#: Runs with at most so many facts are evaluated in memory: planning SQL for each rule would take longer than the work.
+MOST_IN_MEMORY = 1_000_000
+
+
+def open_store(
+    facts: Path, program: Program, settings: Settings | None = None, most: int = MOST_IN_MEMORY
+) -> DuckDBStore | VectorStore:
+    """A store over the `<relation>.parquet` files of a run, a context manager.
+
+    A relation without a file was not recorded and is empty. Both stores give the same results.
+
+    Raises:
+        StoreFault: a file cannot be read; for one that does not have its relation's columns, when it is first read.
+    """
+    import duckdb
+
+    connection = duckdb.connect(":memory:")
+    try:
+        pattern = f"{escaped(facts)}/*.parquet"
+        rows = connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [pattern]).fetchall()
+        size = int(rows[0][0] or 0)
+    except duckdb.Error:
+        size = 0  # no file at all, or one that is damaged: the fault belongs to whoever reads it
+    if size <= most:
+        return VectorStore(program, recorded=RecordedFacts(facts, connection))
+    connection.close()
+    from tcrules.engine.duckdb_store import DuckDBStore
+
+    return DuckDBStore.open(facts, program, settings)
+
+
+class RecordedFacts:
+    """Parquet files as the source of a store in memory."""
+
+    def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self._folder = folder
+        self._connection = connection
+
+    def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
+        """The facts of a relation with their ids; None if it was not recorded."""
+        import duckdb
+
+        path = self._folder / f"{predicate.name}.parquet"
+        if not path.exists():
+            return None
+        try:
+            # A relation object takes the path as a parameter, not as text to be quoted.
+            rows = self._connection.read_parquet(escaped(path))
+            check_columns(predicate, path, dict(zip(rows.columns, map(str, rows.types), strict=True)))
+            names = ["fact", *(column.name for column in predicate.columns)]
+            found: dict[str, Any] = rows.project(
+                *(duckdb.ColumnExpression(name) for name in names)
+            ).fetchnumpy()
+        except duckdb.Error as fault:
+            raise StoreFault(f"{path}: {fault}") from fault
+        words = [
+            encode_column(found[column.name], column.type.base, store.texts) for column in predicate.columns
+        ]
+        return Observed(words, len(found["fact"]), found["fact"])
+
+    def close(self) -> None:
+        """Free the connection that reads."""
+        self._connection.close()
