@@ -51,7 +51,7 @@ def load_datalog(paths: Sequence[Path], goal: str | None, parameters: Mapping[st
         query = ast.Invariant("query", literals, ((ast.Test(ast.Constant(False)),),), message="query")
         programs.append(SourceProgram(GOAL, ast.Program((query,))))
         sources[GOAL] = goal
-    analysis = analyse(programs, parameters)
+    analysis = analyse(programs, parameters, recorded={})
     program = analysis.program
     if files.failed or program is None:
         raise TcrError((*files.diagnostics, *analysis.diagnostics), sources)

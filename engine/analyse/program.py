@@ -31,12 +31,14 @@ from tcrules.engine.analyse.typecheck import check_columns, check_types
 from tcrules.engine.analyse.types import Columns, infer
 from tcrules.grammar import ast
 from tcrules.grammar.records import collector_paused, dataclass, replace
+from tcrules.instrument.schema import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from tcrules.engine.ir import Value
     from tcrules.grammar.diagnostics import Diagnostic
+    from tcrules.instrument import schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ def analyse(
     programs: Sequence[SourceProgram],
     parameters: Mapping[str, Value] | None = None,
     elsewhere: Collection[str] = (),
+    recorded: Mapping[str, schema.Relation] = BY_NAME,
 ) -> Analysis:
     """Analyse parsed files together; every fault of every file is reported. Imports were followed by `load`.
 
@@ -67,12 +70,13 @@ def analyse(
         programs: the parsed files.
         parameters: values that override the defaults of `param` declarations.
         elsewhere: ids of rules that exist but are not loaded; suppressing them is no fault.
+        recorded: relations that files need not declare: those of recorded runs; none for rules about other data.
     """
     given, apart = parameters or {}, frozenset[str]()
     with collector_paused():
         while True:
             part = stamped(programs, given, apart)
-            program, faults = _passes(part.programs, given)
+            program, faults = _passes(part.programs, given, recorded)
             concerned = part.concerned(faults.sorted())
             if not concerned:
                 break
@@ -84,10 +88,14 @@ def analyse(
     return Analysis(None if failed else replace(program, suppressions=meant), found)
 
 
-def _passes(programs: Sequence[SourceProgram], parameters: Mapping[str, Value]) -> tuple[ir.Program, Faults]:
+def _passes(
+    programs: Sequence[SourceProgram],
+    parameters: Mapping[str, Value],
+    recorded: Mapping[str, schema.Relation],
+) -> tuple[ir.Program, Faults]:
     """What the passes make of the files; statements with faults are missing in it."""
     faults = Faults()
-    symbols = collect(programs, parameters, faults)
+    symbols = collect(programs, parameters, faults, recorded)
     statements = [s for source in programs for s in source.program.statements if isinstance(s, Statement)]
     resolved = [(statement, resolve(statement, symbols, faults)) for statement in statements]
     typed, columns = _typed([r for _, r in resolved if r is not None], symbols, faults)

@@ -16,6 +16,8 @@ from tcrules.instrument.schema import BY_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from tcrules.instrument import schema
+
 
 @dataclass(frozen=True, slots=True)
 class SourceProgram:
@@ -46,13 +48,18 @@ class Symbols:
     parameters: Mapping[str, Value]
 
 
-def collect(programs: Sequence[SourceProgram], overrides: Mapping[str, Value], faults: Faults) -> Symbols:
-    """The symbols of all files together; files share one name space."""
+def collect(
+    programs: Sequence[SourceProgram],
+    overrides: Mapping[str, Value],
+    faults: Faults,
+    recorded: Mapping[str, schema.Relation] = BY_NAME,
+) -> Symbols:
+    """The symbols of all files together, and the relations of recorded runs; files share one name space."""
     statements = [statement for source in programs for statement in source.program.statements]
     lattice = _types([s for s in statements if isinstance(s, ast.TypeDeclaration)], faults)
     rules = [s for s in statements if isinstance(s, ast.Rule)]
     declared = [s for s in statements if isinstance(s, ast.RelationDeclaration)]
-    relations = _relations(declared, rules, lattice, faults)
+    relations = _relations(declared, rules, lattice, faults, recorded)
     parameters = _parameters(statements, overrides, lattice, faults)
     _unknown_overrides(programs, overrides, parameters, faults)
     _unique_ids(statements, faults)
@@ -91,13 +98,17 @@ def _duplicate(kind: str, name: str, span: Span, first: Span | None, faults: Fau
 
 
 def _relations(
-    declared: list[ast.RelationDeclaration], rules: list[ast.Rule], lattice: Lattice, faults: Faults
+    declared: list[ast.RelationDeclaration],
+    rules: list[ast.Rule],
+    lattice: Lattice,
+    faults: Faults,
+    recorded: Mapping[str, schema.Relation],
 ) -> dict[str, Relation]:
     found = {
         name: Relation(
             name, relation.column_names(), tuple(lattice.types[c.type] for c in relation.columns), True
         )
-        for name, relation in BY_NAME.items()
+        for name, relation in recorded.items()
     }
     heads: dict[str, list[ast.Atom]] = {}
     for rule in rules:
@@ -120,7 +131,7 @@ def _relations(
             found[name] = _undeclared(name, atoms)
             if name in FUNCTIONS:
                 faults.error("TCR209", f"`{name}` is a built-in function", atoms[0].span)
-        elif name in BY_NAME:
+        elif name in recorded:
             for atom in atoms:
                 _observed_head(atom, faults)
     return found
