@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlglot import exp
-from tcrules.engine import sql
+from tcrules.engine import limits, sql
 from tcrules.engine.ir import Atom, Predicate, Rule, Stratum
 from tcrules.engine.plan.build import compile_rule
 from tcrules.engine.plan.plan import Plan, Version
@@ -75,13 +75,18 @@ def _fixpoint(store: DuckDBStore, stratum: Stratum, members: set[str]) -> None:
         plans[predicate.name] = [(rule, plan) for rule in rules for plan in _delta_plans(rule, members)]
         everything = exp.select("*").from_(sql.table(sql.table_of(predicate)))
         store.create_as(sql.delta_of(predicate), everything)
+    found, most = 0, limits.current().facts
     for current in range(2, store.settings.max_rounds + 2):
         for predicate in stratum.predicates:
             store.create(predicate, _new(predicate), sql.ROUND)
             _insert_new(store, predicate, plans[predicate.name], current, _new(predicate))
         # All deltas change together: rules of one predicate must not see what another found in this round.
-        if not sum([_advance(store, predicate) for predicate in stratum.predicates]):
+        new = sum([_advance(store, predicate) for predicate in stratum.predicates])
+        if not new:
             break
+        found += new
+        if most is not None and found > most:
+            raise limits.EvaluationLimit(f"more than {most} facts of {', '.join(sorted(members))}")
     else:
         names, best = ", ".join(sorted(members)), any(predicate.best for predicate in stratum.predicates)
         why = "does a cycle make values better without end?" if best else "do the rules count up?"

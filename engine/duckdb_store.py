@@ -16,6 +16,7 @@ from tcrules.engine import sql
 from tcrules.engine.derive import derive
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
+from tcrules.engine.limits import current, stop_with
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.determined import determined
 from tcrules.engine.plan.plan import Plan, columns
@@ -49,6 +50,10 @@ class Settings:
     max_rounds: int = 100_000
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class DuckDBStore:
     """One run's facts and what rules derive from them. Use as a context manager, or call `close`.
@@ -66,6 +71,8 @@ class DuckDBStore:
     _adds_floats: bool = False
     #: Whether the calls of a relation that was asked for only increase.
     _keyed: dict[str, bool] = field(default_factory=dict)
+    #: Ends the store's part in the limit of time.
+    _forget: Callable[[], None] = _nothing
 
     # -------------------------------------------------------------------------------------------- opening
 
@@ -111,14 +118,18 @@ class DuckDBStore:
             "temp_directory": os.path.join(tempfile.gettempdir(), f"tcrules-{os.getpid()}"),
             "max_temp_directory_size": chosen.spill,
         }
-        if chosen.memory:
-            options["memory_limit"] = chosen.memory
+        memory = chosen.memory or (f"{most}B" if (most := current().memory) is not None else "")
+        if memory:
+            options["memory_limit"] = memory
         connection = duckdb.connect(":memory:", config=options)
         connection.execute("SET preserve_insertion_order = false")
-        return cls(connection, program, chosen, open_relation)
+        store = cls(connection, program, chosen, open_relation)
+        store._forget = stop_with(connection.interrupt)
+        return store
 
     def close(self) -> None:
         """Free the database."""
+        self._forget()
         if self._adds_floats:
             self.connection.remove_function(EXACT_SUM)
             self._adds_floats = False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.facts import MemoryFacts, Stored
+from tcrules.engine.limits import EvaluationLimit, current
 from tcrules.engine.values import aggregate, compare, equal, normalise
 from tcrules.engine.values import evaluate as value_of
 from tcrules.grammar.records import dataclass, field
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 Binding = dict[str, "Value"]
 _Index = dict[tuple["Value", ...], list[Stored]]
 MAXIMAL_FACTS = 5_000_000
-
-
-class EvaluationLimit(Exception):
-    """The rules derive more facts than allowed; rules that count upwards never end."""
 
 
 # ------------------------------------------------------------------------------------------------ bodies
@@ -221,8 +218,9 @@ def _normal(predicate: Predicate, fact: Fact) -> Fact:
     return tuple(normalise(value, column.type.base) for value, column in pairs)
 
 
-def evaluate(program: ir.Program, facts: MemoryFacts, limit: int = MAXIMAL_FACTS) -> Model:
-    """All derived relations. Raises EvaluationLimit where more than `limit` facts are derived."""
+def evaluate(program: ir.Program, facts: MemoryFacts, limit: int | None = None) -> Model:
+    """All derived relations. Raises EvaluationLimit where more than `limit` facts are derived (default: `limits`)."""
+    limit = limit or current().facts or MAXIMAL_FACTS
     observed: dict[str, dict[Fact, Stored]] = {}
     for name, relation in facts.relations.items():
         predicate = program.predicates.get(name)

@@ -62,6 +62,7 @@ CODES: dict[str, str] = {
     "TCR216": "bad parameter value",
     "TCR217": "column that cannot be the best one",
     "TCR218": "variable that the rule does not have",
+    "TCR219": "too many imports",
     # 3xx: safety and stratification (engine)
     "TCR301": "unsafe variable",
     "TCR302": "unstratified negation or aggregation",

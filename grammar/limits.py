@@ -15,10 +15,11 @@ class Limits:
         operators: of one expression without brackets (TCR116).
         depth: levels of a statement's tree; recursion over trees must bear it everywhere (TCR116).
         errors: reported of one file (TCR121).
-        files: that one program imports, directly or not (TCR217).
+        files: that one program imports, directly or not (TCR219).
+        imports: that nest (TCR219).
         seconds: of one evaluation, wall time.
         memory: of the store, bytes; above it the store spills to disk, and fails where that is not enough.
-        facts: derived in one evaluation.
+        facts: derived in one evaluation; counted after each rule, so one rule alone is limited by time and memory.
     """
 
     characters: int = 64 * 1024 * 1024
@@ -27,6 +28,7 @@ class Limits:
     depth: int = 100
     errors: int = 100
     files: int = 1_000
+    imports: int = 100
     seconds: float | None = None
     memory: int | None = None
     facts: int | None = None

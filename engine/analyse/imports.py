@@ -11,6 +11,7 @@ from tcrules.engine.analyse.faults import Faults
 from tcrules.engine.analyse.symbols import SourceProgram
 from tcrules.grammar import ast
 from tcrules.grammar.ast import Span
+from tcrules.grammar.limits import LIMITS
 from tcrules.grammar.molds import parts_of
 from tcrules.grammar.parser import parse
 from tcrules.grammar.records import dataclass
@@ -49,12 +50,7 @@ def load(paths: Iterable[str], find: Finder) -> Loaded:
     """Read the files at `paths` and their imports."""
     loader = _Loader(find)
     for path in paths:
-        source = find(path, None)
-        if source is None:
-            loader.faults.error("TCR212", f"cannot read `{path}`", Span(path, 0, 0, 1, 1))
-            loader.sources.setdefault(path, "")
-        else:
-            loader.visit(source)
+        loader.start(path)
     return loader.result()
 
 
@@ -80,14 +76,31 @@ def find_files(library: Callable[[str], Path | None] | None = None) -> Finder:
             candidates += [shipped] if shipped is not None else []
         for candidate in candidates:
             if candidate.is_file():
-                try:
-                    text = candidate.read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError):
-                    return None
-                return Source(os.path.normpath(candidate), text)
+                return Source(os.path.normpath(candidate), _text(candidate))
         return None
 
     return find
+
+
+class Unreadable(Exception):
+    """A rule file that is there and cannot be read; says why."""
+
+
+def _text(path: Path) -> str:
+    """The text of a rule file. Raises Unreadable."""
+    try:
+        if path.stat().st_size > 4 * LIMITS.characters:
+            raise Unreadable(f"it has more than {LIMITS.characters:,} characters")
+        data = path.read_bytes()
+    except OSError as error:
+        raise Unreadable(error.strerror or str(error)) from error
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise Unreadable("it is UTF-16; save it as UTF-8")
+    try:
+        return data.decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Unreadable(f"byte 0x{data[error.start]:02x} in line {line} is not UTF-8") from error
 
 
 class _Loader:
@@ -101,6 +114,26 @@ class _Loader:
 
     def result(self) -> Loaded:
         return Loaded(tuple(self.programs), (*self.parsed, *self.faults.sorted()), self.sources)
+
+    def start(self, path: str) -> None:
+        """Read a file that the user named."""
+        source = self._find(path, None, Span(path, 0, 0, 1, 1), "there is no such file")
+        if source is None:
+            self.sources.setdefault(path, "")
+        else:
+            self.visit(source)
+
+    def _find(self, path: str, importer: str | None, span: Span, mend: str) -> Source | None:
+        """The source; None where it cannot be read, which is reported."""
+        why, found = "", None
+        try:
+            found = self.find(path, importer)
+        except Unreadable as error:
+            why = f": {error}"
+        if found is None:
+            verb = "read" if why or importer is None else "find"
+            self.faults.error("TCR212", f"cannot {verb} `{path}`{why}", span, mend=None if why else mend)
+        return found
 
     def visit(self, source: Source) -> None:
         """Parse a source unless that was done, after everything that it imports."""
@@ -119,10 +152,13 @@ class _Loader:
         self.programs.append(SourceProgram(source.name, parsed.program))
 
     def _import(self, statement: ast.Import, importer: str) -> None:
-        found = self.find(statement.path, importer)
-        if found is None:
-            mend = "a path is relative to this file; a bare name may be a shipped rule file"
-            self.faults.error("TCR212", f"cannot find `{statement.path}`", statement.span, mend=mend)
+        mend = "a path is relative to this file; a bare name may be a shipped rule file"
+        found = self._find(statement.path, importer, statement.span, mend)
+        if found is None or (found.name in self.sources and found.name not in self.open):
+            return
+        if max(len(self.open) / LIMITS.imports, len(self.sources) / LIMITS.files) >= 1:
+            message = f"too many imports: at most {LIMITS.files} files, {LIMITS.imports} deep"
+            self.faults.error("TCR219", message, statement.span)
         elif found.name in self.open:
             cycle = " -> ".join([*self.open[self.open.index(found.name) :], found.name])
             notes = (f"the cycle: {cycle}",)

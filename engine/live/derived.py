@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tcrules.engine import ir
+from tcrules.engine.limits import EvaluationLimit
 from tcrules.engine.live.compile import Compiled, Source, compile_rule
 from tcrules.engine.live.tables import Facts, Table
-from tcrules.engine.naive import EvaluationLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tcrules.engine.ir import Atom, Const, Rule, Stratum, Var
-from tcrules.engine.naive import EvaluationLimit
+from tcrules.engine.limits import EvaluationLimit
 from tcrules.engine.optimise.order import order
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.build import expression_variables as read

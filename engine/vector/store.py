@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tcrules.engine.analyse.stratify import reads
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Any_, Atom, Body, Const, Fact, Predicate, Program, Value, Var
-from tcrules.engine.naive import EvaluationLimit
+from tcrules.engine.limits import EvaluationLimit, current
 from tcrules.engine.optimise.demand import demanded
 from tcrules.engine.optimise.order import order
 from tcrules.engine.plan.build import compile_body
@@ -56,12 +56,18 @@ class Recorded(Protocol):
         ...
 
 
+def in_force() -> Limits:
+    """The limits of `engine.limits`; its clock runs already."""
+    facts = current().facts
+    return Limits() if facts is None else Limits(max_facts=facts)
+
+
 @dataclass(slots=True)
 class VectorStore:
     """One set of facts. Relations are derived when something first reads them."""
 
     program: Program
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: in_force())
     texts: Texts = field(default_factory=Texts)
     #: Where relations come from that were not given.
     recorded: Recorded | None = None
@@ -78,7 +84,7 @@ class VectorStore:
     @classmethod
     def from_memory(cls, facts: MemoryFacts, program: Program, limits: Limits | None = None) -> VectorStore:
         """A store with a copy of facts."""
-        store = cls(program, limits or Limits())
+        store = cls(program, limits or in_force())
         for name, stored in facts.relations.items():
             predicate = program.predicates.get(name)
             if predicate is not None and predicate.observed:

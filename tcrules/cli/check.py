@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
+from tcrules.cli.common import limited, remark, result_console, run_argument, selection_options, suggest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +33,7 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--profile", is_flag=True, help="Tell what each rule cost: time, facts, rounds.")
 @click.option("-v", "--verbose", is_flag=True, help="Spell out every violation and every undecided rule.")
+@limited
 def command(
     run: Path,
     rule_files: tuple[Path, ...],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -40,6 +42,46 @@ def selection_options(command: Decorated) -> Decorated:
     for option in (param_option, only_option, library_option, rules_option):
         command = option(command)
     return command
+
+
+def limited(command: Decorated) -> Decorated:
+    """The options that limit what evaluation may use; the command runs within these limits."""
+
+    @wraps(command)
+    def run(
+        *args: Any, max_seconds: float | None, max_memory: int | None, max_facts: int | None, **options: Any
+    ) -> Any:
+        from tcrules.engine.limits import within
+        from tcrules.grammar.limits import Limits
+
+        with within(Limits(seconds=max_seconds, memory=max_memory, facts=max_facts)):
+            return command(*args, **options)
+
+    limited = cast("Decorated", run)
+    for option in (
+        click.option("--max-facts", type=click.IntRange(min=1), metavar="N",
+                     help="Give up when rules have derived more facts."),
+        click.option("--max-memory", metavar="SIZE", callback=lambda _c, _p, given: size(given),
+                     help="Give up when evaluation needs more memory, such as 500MB or 4GB."),
+        click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
+                     help="Give up after so many seconds."),
+    ):  # fmt: skip
+        limited = option(limited)
+    return limited
+
+
+def size(given: str | None) -> int | None:
+    """Bytes, written as a number with a unit.
+
+    >>> size("2 GB"), size("512MB"), size(None)
+    (2147483648, 536870912, None)
+    """
+    if given is None:
+        return None
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG])(?:i?B)?", given.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) == 0:
+        raise click.BadParameter(f"'{given}' is not a size such as 500MB or 4GB")
+    return int(float(found[1]) * 1024 ** ("KMG".index(found[2].upper()) + 1))
 
 
 def parameters(given: tuple[str, ...]) -> dict[str, Value]:

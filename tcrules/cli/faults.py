@@ -35,6 +35,7 @@ class Refusal(click.ClickException):
 def refusal(error: Exception) -> Refusal:
     """The message for a failure that a command did not foresee itself."""
     from tcrules.engine.files.faults import FileFaults
+    from tcrules.engine.limits import EvaluationLimit
     from tcrules.engine.store import StoreFault
     from tcrules.grammar.diagnostics import TcrError
     from tcrules.instrument.errors import RunError
@@ -43,6 +44,16 @@ def refusal(error: Exception) -> Refusal:
 
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
+    if isinstance(error, EvaluationLimit):
+        return Refusal(f"error: {error}", "ask for less, or raise --max-seconds, --max-memory or --max-facts")
+    if isinstance(error, MemoryError):
+        return Refusal(
+            "error: the memory of the machine does not suffice", "ask for less, or set --max-memory"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        return Refusal(
+            f"error: not UTF-8 text: {error.reason} at byte {error.start}", "save the file as UTF-8"
+        )
     if isinstance(error, TcrError):
         return Refusal(_rendered(error))
     if isinstance(error, (RunError, SelectionError, InferError)):

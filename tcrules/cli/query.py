@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import param_option, rules_option
+from tcrules.cli.common import limited, param_option, rules_option
 
 if TYPE_CHECKING:
     from tcrules.engine.ir import Value
@@ -41,6 +41,7 @@ _FOLDER = click.Path(path_type=Path)
     "--format", "form", type=click.Choice(["text", "csv", "tsv", "json", "parquet"]), help="How to write."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N answers.")
+@limited
 def command(
     source: Path,
     goal: str | None,

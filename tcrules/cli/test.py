@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import remark
+from tcrules.cli.common import limited, remark
 from tcrules.cli.faults import Refusal
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.option("-v", "--verbose", is_flag=True, help="Name passed tests, too.")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@limited
 def command(verbose: bool, paths: tuple[Path, ...]) -> None:
     """Run rule tests (.tcr-test files, or all of them in folders); without PATHS those of the shipped rules."""
     from tcrules.rules.testing import run_tests

@@ -43,4 +43,5 @@ def test_there_are_enough_cases() -> None:
 
 def test_every_code_of_analysis_has_a_case() -> None:
     seen = {diagnostic.code for path in CASES for diagnostic in diagnose(path)[0]}
-    assert {code for code in CODES if code[:4] in ("TCR2", "TCR3")} <= seen
+    elsewhere = {"TCR219"}  # a thousand files: test_hostile.py
+    assert {code for code in CODES if code[:4] in ("TCR2", "TCR3")} - elsewhere <= seen
