@@ -123,6 +123,7 @@ class _Scanner:
         self.limits = limits
         self.outlines = outlines
         self.kinds: dict[object, str] = {}
+        self.errors = 0
         self.text = source.text
         self.chunks: list[Chunk] = []
         self.comments: list[Comment] = []
@@ -135,7 +136,7 @@ class _Scanner:
 
     def run(self) -> None:
         tokens = TOKEN.finditer(self.text, 1 if self.text.startswith("\ufeff") else 0)
-        while (match := next(tokens, None)) is not None:
+        while (match := next(tokens, None)) is not None and self.errors <= self.limits.errors:
             kind = match.lastgroup
             if kind == "space":
                 continue
@@ -329,6 +330,7 @@ class _Scanner:
         """One fault of this kind of a statement is enough: what follows are consequences."""
         if self.chunk is None or not self.chunk.broken:
             self.diagnostics.append(diagnostic)
+            self.errors += 1
         if self.chunk is not None:
             self.chunk.broken = True
 

@@ -65,7 +65,7 @@ def test_time(engine: str, text: str) -> None:
         within(Limits(seconds=0.4)),
     ):
         ENGINES[engine](text, "")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     time.sleep(0.1)  # nothing comes later
 
 
@@ -149,7 +149,7 @@ def test_big_programs_end(text: str) -> None:
     began = time.monotonic()
     loaded = load_text(text)
     analyse(loaded.programs)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20
 
 
 # ------------------------------------------------------------------------------------------------ commands

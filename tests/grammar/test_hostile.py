@@ -74,7 +74,7 @@ def test_huge_input(name: str) -> None:
     started = time.monotonic()
     parsed = parse(text, "x.tcr")
     shown = render(parsed.diagnostics, {"x.tcr": text})
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert parsed.program is None
     assert code in {diagnostic.code for diagnostic in parsed.diagnostics}
     assert len(parsed.diagnostics) <= 101
