@@ -13,7 +13,7 @@ from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
 from tcrules.grammar.explain_words import CONFUSABLE, HABITS, expected_text
 from tcrules.grammar.records import dataclass
 from tcrules.grammar.scan import TOKEN
-from tcrules.grammar.words import SECTION_WORDS, TEST_WORDS
+from tcrules.grammar.words import SECTION_WORDS, TEST_WORDS, VALUE_AGGREGATES
 
 if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
@@ -129,16 +129,17 @@ def _unfinished(place: _Place) -> Diagnostic | None:
 
 def _habit(place: _Place) -> Diagnostic | None:
     rest = place.rest()
-    if place.last == "/" and rest.startswith("*"):
-        rest = "/*"
+    if (place.last, rest[:1]) in (("/", "*"), ("*", "*"), ("=", "<")):  # the first half is a token of its own
+        rest = place.last + rest[:1]
     for mark, meaning in HABITS:
-        if not rest.startswith(mark) or (mark.isalpha() and place.text != mark):
+        if not (place.text.lower() == mark if mark.isalpha() else rest.startswith(mark)):
             continue
         # After `or` a literal may be complete already, so that only a section can follow.
         if mark in ("or", "and") and not place.expected & {"COMMA", "EACH"}:
             continue
         span = place.source.span(place.start, place.start + len(mark))
-        return _error("TCR109", f"`{mark}` is not used in this language", span, "", meaning)
+        what = "cannot stand here" if mark == "or" else "is not used in this language"
+        return _error("TCR109", f"`{mark}` {what}", span, "", meaning)
     return None
 
 
@@ -166,13 +167,25 @@ def _lower_case(place: _Place) -> Diagnostic | None:
     ):
         return None  # camelCase: a malformed name
     help = f'a variable starts with a capital letter: `{word.capitalize()}`; a text is quoted: `"{word}"`'
+    help += f"; a relation or function needs its arguments: `{word}(…)`"
+    if word in ("count", *VALUE_AGGREGATES):
+        help = f"an aggregate is written `{'count' if word == 'count' else word + '(V)'} {{ … }}`"
+    elif place.source.text[place.last_start - 1 : place.last_start] == ".":
+        help = "there are no directives: a relation is declared by `relation name(column: type, …)`"
     return _error(
         "TCR108",
         f"`{word}` is neither a variable nor a text",
         place.last_span(),
         "starts with a lower-case letter",
-        f"{help}; a relation or function needs its arguments: `{word}(…)`",
+        help,
     )
+
+
+def _constraint(place: _Place) -> Diagnostic | None:
+    if place.text != ":-" or place.last:
+        return None
+    help = "what must never happen is an invariant: `invariant name { forbid a(X), b(X) }`"
+    return _error("TCR101", "a rule without a head", place.span(), "a relation must stand before this", help)
 
 
 def _not_a_relation(place: _Place) -> Diagnostic | None:
@@ -262,6 +275,7 @@ def _short(text: str) -> str:
 
 _EXPLANATIONS = (
     _unfinished,
+    _constraint,
     _habit,
     _comma_before_section,
     _lower_case,

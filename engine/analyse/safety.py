@@ -193,7 +193,7 @@ class _Orderer:
     def head(self, head: FAtom, bound: Set[str]) -> None:
         """Report variables of the head that the body does not bind."""
         for variable in own_variables(head):
-            if variable.name not in bound and not variable.made:
+            if variable.name not in bound | self.said and not variable.made:
                 message = f"nothing in the body binds `{variable.shown}`"
                 mend = "add an atom that has it as an argument"
                 self.faults.error("TCR301", message, variable.span, "in the head", mend=mend)

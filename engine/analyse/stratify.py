@@ -57,7 +57,11 @@ def _report(graph: _Graph, members: set[str], rule: ir.Rule, atom: ir.Atom, faul
     message = f"`{head}` depends on itself through a negation or an aggregate"
     notes = (f"the cycle: {cycle}", "whether such a fact holds would depend on whether it holds")
     text = f"`{head}` reads `{target}` here"
-    faults.error("TCR302", message, atom.span, text, more=more, notes=notes)
+    mend = (
+        f"negate and aggregate only what does not depend on `{head}`; a smallest or largest value that a recursion "
+        "looks for may be kept by its last column: `relation name(key: type, value: min type)`"
+    )
+    faults.error("TCR302", message, atom.span, text, more=more, notes=notes, mend=mend)
 
 
 class _Graph:

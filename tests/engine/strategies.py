@@ -194,7 +194,9 @@ class _Writer:
             if new is not None and kind == new[1] and new[0] not in inner.bound:
                 value = new[0]
                 inner.bound[value] = kind
-            elif self.chance(2):
+            elif kind == "step" or self.chance(
+                2
+            ):  # steps of their own would make rules wait for the run's end
                 value = self.term(kind, inner)
             elif self.chance(2):
                 value = self.new(kind)

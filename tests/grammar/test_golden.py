@@ -40,6 +40,13 @@ def test_every_case_has_a_fault() -> None:
     assert all(diagnose(path) for path in CASES)
 
 
+def test_there_are_many_cases_also_of_several_faults() -> None:
+    """Those of analysis are counted, too."""
+    texts = [path.read_text(encoding="utf-8") for path in GOLDEN.parents[1].glob("*/golden/*.err")]
+    several = [text for text in texts if text.count("error[TCR") + text.count("warning[TCR") > 1]
+    assert len(texts) >= 80 and len(several) >= 40
+
+
 def test_every_syntax_code_has_a_case() -> None:
     seen = {diagnostic.code for path in CASES for diagnostic in diagnose(path)}
     elsewhere = {"TCR116", "TCR117", "TCR121"}  # need large input: test_hostile.py
