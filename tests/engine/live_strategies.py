@@ -84,6 +84,9 @@ class _Writer(base._Writer):
                 arguments.append(f"{column}: {value}")
         return f"{name}({', '.join(arguments)})"
 
+    def within_blocks(self, relations: dict[str, Columns]) -> list[str]:
+        return [name for name in sorted(relations) if name not in UNPLACED]
+
     def _step(self, body) -> str:
         around = {**body.outer, **body.bound}
         if "T0" not in around:

@@ -186,9 +186,13 @@ class _Writer:
             inner.parts.append(self.disjunction(relations, relations, inner))
         return f"not {{ {', '.join(inner.parts)} }}" if len(inner.parts) > 1 else f"not {inner.parts[0]}"
 
+    def within_blocks(self, relations: dict[str, Columns]) -> list[str]:
+        """Names of the relations that alternatives may read."""
+        return sorted(relations)
+
     def local_atom(self, relations: dict[str, Columns], inner: _Body, new: tuple[str, str] | None) -> str:
         """An atom over bound variables, variables of its own, and `new` where there is a column for it."""
-        name = self.pick(sorted(relations))
+        name = self.pick(self.within_blocks(relations))
         arguments = []
         for column, kind in relations[name]:
             if new is not None and kind == new[1] and new[0] not in inner.bound:
