@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import sqlglot
 from sqlglot import exp
 from tcrules.engine import sql
 from tcrules.engine.derive import derive
+from tcrules.engine.exact_sum import exact_sum
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
 from tcrules.engine.limits import current, stop_with
@@ -22,7 +22,7 @@ from tcrules.engine.plan.determined import determined
 from tcrules.engine.plan.plan import Plan, columns
 from tcrules.engine.reads import dependencies
 from tcrules.engine.run_files import check_columns, escaped
-from tcrules.engine.sql_values import EXACT_SUM, binary, case, cast, data_type, number
+from tcrules.engine.sql_values import EXACT_SUM, binary, cast, data_type, normal, number
 from tcrules.engine.store import StoreFault
 from tcrules.engine.values import normalise
 from tcrules.grammar.records import dataclass, field
@@ -157,7 +157,7 @@ class DuckDBStore:
 
     def _register_exact_sum(self) -> None:
         if not self._adds_floats:
-            self.connection.create_function(EXACT_SUM, _exact_sum, ["DOUBLE[]"], "DOUBLE")
+            self.connection.create_function(EXACT_SUM, exact_sum, ["DOUBLE[]"], "DOUBLE")
             self._adds_floats = True
 
     def create_as(self, name: str, select: Any, kind: str = "TABLE") -> int:
@@ -204,7 +204,7 @@ class DuckDBStore:
             for n, base in enumerate(bases)
         ]
         unnested = [sql.named(exp.Unnest(expressions=[given]), f"c{n}") for n, given in enumerate(lists)]
-        values_of = [_normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
+        values_of = [normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
         select = exp.Select(expressions=values_of).from_(
             sql.subquery(exp.Select(expressions=unnested), "given")
         )
@@ -225,7 +225,7 @@ class DuckDBStore:
         self._check_columns(predicate, path, exp.select("*").from_(source))
         shown = [sql.named(sql.column("fact"), sql.FACT)]
         shown += [
-            sql.named(_normal(sql.column(column.name), column.type.base), sql.name_of(column.name))
+            sql.named(normal(sql.column(column.name), column.type.base), sql.name_of(column.name))
             for column in predicate.columns
         ]
         self.create_as(sql.table_of(predicate), exp.Select(expressions=shown).from_(source), "VIEW")
@@ -402,23 +402,3 @@ class DuckDBStore:
 
 def _temporary() -> Any:
     return exp.Properties(expressions=[exp.TemporaryProperty()])
-
-
-def _normal(value: Any, base: str) -> Any:
-    """A float with 0.0 for -0.0; other values as they are."""
-    if base != "float":
-        return value
-    zero = cast(number(0), "float")
-    return case((binary(exp.EQ, value, zero), zero), default=value)
-
-
-def _exact_sum(values: list[float]) -> float:
-    """The sum of finite floats, rounded once. NULL for the caller where Python would give up: it never is NaN."""
-    try:
-        return math.fsum(values)
-    except OverflowError:
-        return (
-            math.inf
-            if sum(math.copysign(1.0, value) for value in values if abs(value) > 1) > 0
-            else -math.inf
-        )

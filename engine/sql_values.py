@@ -372,3 +372,11 @@ def _float_sum(value: Sql) -> Sql:
     infinite = exp.Filter(this=call("SUM", value), expression=exp.Where(this=negated(finite)))
     collected = exp.Filter(this=call("LIST", value), expression=exp.Where(this=finite))
     return case((call("BOOL_AND", finite), call(EXACT_SUM, collected)), default=infinite)
+
+
+def normal(value: Any, base: str) -> Any:
+    """A float with 0.0 for -0.0; other values as they are."""
+    if base != "float":
+        return value
+    zero = cast(number(0), "float")
+    return case((binary(exp.EQ, value, zero), zero), default=value)

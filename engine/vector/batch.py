@@ -72,6 +72,16 @@ def first_of_each(columns: Sequence[Words], size: int) -> Words:
     return places
 
 
+def first_within(groups: Words, most: int) -> Words:
+    """Places of the first `most` rows of each group."""
+    order = np.argsort(groups, kind="stable")
+    ordered = groups.take(order)
+    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(groups) else order
+    sizes = np.diff(np.append(begins, len(groups)))
+    place = np.arange(len(groups)) - np.repeat(begins, sizes)
+    return np.sort(order.compress(place < most))
+
+
 class Seen:
     """Bindings that have come by: lets each pass once."""
 

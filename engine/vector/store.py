@@ -18,7 +18,7 @@ from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.plan import Plan, Scan, Version, columns
 from tcrules.engine.reads import dependencies
 from tcrules.engine.values import equal
-from tcrules.engine.vector.batch import Batch, first_of_each, numbered
+from tcrules.engine.vector.batch import Batch, first_of_each, first_within, numbered
 from tcrules.engine.vector.derive import derive
 from tcrules.engine.vector.estimates import Estimates
 from tcrules.engine.vector.history import replaced
@@ -335,7 +335,7 @@ class VectorStore:
         batch = batch.take(first_of_each(batch.list(output), batch.size))
         batch = batch.take(self._order(batch, [*first, *output]))
         if limit is not None and within is not None:
-            batch = batch.take(_first_within(batch.columns[within], limit))
+            batch = batch.take(first_within(batch.columns[within], limit))
         elif limit is not None:
             batch = batch.take(np.arange(min(limit, batch.size)))
         return list(zip(*self._decoded(batch, output), strict=True))
@@ -392,16 +392,6 @@ class VectorStore:
 def _empty(predicate: Predicate) -> Growing:
     width = len(predicate.columns)
     return Best(width, predicate.best) if predicate.best else Derived(width)
-
-
-def _first_within(groups: Words, most: int) -> Words:
-    """Places of the first `most` rows of each group."""
-    order_ = np.argsort(groups, kind="stable")
-    ordered = groups.take(order_)
-    begins = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(groups) else order_
-    sizes = np.diff(np.append(begins, len(groups)))
-    place = np.arange(len(groups)) - np.repeat(begins, sizes)
-    return np.sort(order_.compress(place < most))
 
 
 def everything(predicate: Predicate) -> Atom:
