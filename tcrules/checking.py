@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING
 
-from tcrules.engine.check import CheckResult, Progress, check
+from tcrules.engine.check import Progress, check
 from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.profile import Entry, Profile
 from tcrules.engine.provenance import explain_violation
@@ -19,13 +20,14 @@ from tcrules.report.explaining import add_missing, violation_graph
 from tcrules.report.fold import fold, location_predicate
 from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.links import object_links, single_component
-from tcrules.report.model import GapNote, Report, Violation
+from tcrules.report.model import GapNote, Report, Suppressed, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
 from tcrules.report.tree import as_tree
 from tcrules.selection import Selection, load_query, load_selection
+from tcrules.suppressing import Sorted, sort_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.tree import Tree
@@ -77,8 +79,9 @@ def check_run(
             entries = tuple(measured.entries(result))
         else:
             result, entries = check(program, store, known, progress=progress), ()
-        report = _report(run, program, store, result)
-        yield Checked(report, program, store, known, result.violations, entries)
+        breaches = sort_out(program, store, known, result, every_rule=not selection.only)
+        report = _report(run, program, store, breaches)
+        yield Checked(report, program, store, known, breaches.result.violations, entries)
 
 
 def query_run(
@@ -128,33 +131,56 @@ def known_facts(run: RunFolder) -> Coverage:
     return Coverage(found.recorded, tuple(gaps), found.complete)
 
 
-def _report(run: RunFolder, program: Program, store: Store, result: CheckResult) -> Report:
+def _report(run: RunFolder, program: Program, store: Store, breaches: Sorted) -> Report:
     steps = _steps_by_rank(program, store)
     return Report(
         run=str(run.path),
-        violations=tuple(_violations(program, store, result)),
-        verdicts={verdict.rule: verdict for verdict in result.verdicts},
+        violations=tuple(_violations(program, store, breaches)),
+        verdicts={verdict.rule: verdict for verdict in breaches.result.verdicts},
         notes=(*run.notes, *_uneven(steps)),
         gaps=tuple(_gap_note(gap) for gap in coverage(run).gaps),
         steps=max(steps.values(), default=0),
         processes=max(1, sum(process.get("role") == "trainer" for process in run.manifest.processes)),
+        suppressed=tuple(_suppressed(program, store, breaches)),
+        cautions=breaches.cautions,
     )
 
 
-def _violations(program: Program, store: Store, result: CheckResult) -> list[Violation]:
-    location = location_predicate(program.predicates)
-    links = object_links(program.predicates, store) if result.violations else []
+def _violations(program: Program, store: Store, breaches: Sorted) -> list[Violation]:
+    links = object_links(program.predicates, store) if breaches.counted else []
     everything = single_component(links)
     witnesses = []
     for invariant in program.invariants:
-        bindings = [_named(invariant, values) for values in result.violations.get(invariant.id, ())]
-        for violation in fold(invariant, bindings, store, location):
-            objects = _objects(invariant, bindings[violation.instance])
+        found = breaches.result.violations.get(invariant.id, ())
+        for violation in _folded(program, store, invariant, found, breaches.counted.get(invariant.id, ())):
+            objects = _objects(invariant, _named(invariant, found[violation.instance]))
             if not objects and everything is not None:
                 objects = frozenset({everything})
             witnesses.append(Witness(violation, objects, phase(invariant)))
     order = {invariant.id: place for place, invariant in enumerate(program.invariants)}
     return mark_roots(witnesses, links, order)
+
+
+def _suppressed(program: Program, store: Store, breaches: Sorted) -> Iterator[Suppressed]:
+    rules = {invariant.id: invariant for invariant in program.invariants}
+    number = count(1)
+    for excuse, places in breaches.excused.items():
+        found = breaches.result.violations[excuse.rule]
+        for violation in _folded(program, store, rules[excuse.rule], found, places):
+            yield Suppressed(replace(violation, id=f"S{next(number)}"), excuse)
+
+
+def _folded(
+    program: Program,
+    store: Store,
+    invariant: Invariant,
+    breaches: Sequence[Binding],
+    places: Sequence[int],
+) -> Iterator[Violation]:
+    """Violations made of some of a rule's breaches; they point at the breaches by their place among all."""
+    bindings = [_named(invariant, breaches[place]) for place in places]
+    for violation in fold(invariant, bindings, store, location_predicate(program.predicates)):
+        yield replace(violation, instance=places[violation.instance])
 
 
 def _named(invariant: Invariant, values: Binding) -> dict[str, Value]:

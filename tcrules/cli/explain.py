@@ -68,7 +68,10 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
                 raise Refusal(
                     "error: no rule could be decided on this run", f"tcrules check {run} -v says why"
                 )
-            click.echo("nothing to explain: the run violates no rule")
+            meant = (
+                f" but for {len(checked.report.suppressed)} suppressed" if checked.report.suppressed else ""
+            )
+            click.echo(f"nothing to explain: the run violates no rule{meant}")
             return
         violation = _find(checked, name)
         graph, root = causal_graph(checked, violation)
@@ -87,6 +90,9 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
         from tcrules.report.tree import as_tree
 
         result_console().print(as_tree(graph, root))
+        excuse = next((i.excuse for i in checked.report.suppressed if i.violation.id == violation.id), None)
+        if excuse is not None:
+            remark(f"tcrules: suppressed, because: {excuse.reason} ({excuse.place})")
         suggest(f"tcrules rules {violation.rule}", "what the rule says and why")
     if others and form == "tree":
         suggest(f"tcrules explain {run} {others[0]}", f"{len(others)} more")
@@ -94,7 +100,8 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
 
 def _find(checked: Checked, name: str | None) -> Violation:
     violations = checked.report.violations
-    for violation in violations:
+    suppressed = [item.violation for item in checked.report.suppressed] if name is not None else []
+    for violation in (*violations, *suppressed):
         if name is None or name in (violation.id, violation.rule):
             return violation
     verdict = checked.report.verdicts.get(name or "")

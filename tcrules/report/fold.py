@@ -148,7 +148,7 @@ def find_location(
 
 def _calls(invariant: Invariant, binding: Binding, facts: FactSource) -> Iterator[Value]:
     """Calls in the evidence: first those that the rule has a variable for, then those that its facts belong to."""
-    for variable in _call_variables(invariant):
+    for variable in call_variables(invariant):
         yield binding[variable.name]
     for atom in invariant.each:
         if not isinstance(atom, Atom) or not atom.predicate.observed:
@@ -175,7 +175,8 @@ def _value(term: Var | Const, binding: Binding) -> Value:
     return binding[term.name] if isinstance(term, Var) else term.value
 
 
-def _call_variables(invariant: Invariant) -> list[Var]:
+def call_variables(invariant: Invariant) -> list[Var]:
+    """Variables of a rule that name calls: those in its message first, then in the order of its body."""
     named = {name for name, _ in _FIELD.findall(invariant.message)}
     order = {
         term.name: place

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcrules.engine.profile import Entry
-    from tcrules.report.model import Report, Violation
+    from tcrules.report.model import Location, Report, Suppressed, Violation
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
 REPORT_VERSION = 1
@@ -36,7 +36,7 @@ def as_data(report: Report) -> dict[str, Json]:
         "violations": [_violation(violation) for violation in report.violations],
         "verdicts": {
             rule: {
-                "status": verdict.status,
+                "status": report.status(rule),
                 "violated": verdict.violated,
                 "held": verdict.held,
                 "unknown": verdict.unknown,
@@ -44,12 +44,27 @@ def as_data(report: Report) -> dict[str, Json]:
             }
             for rule, verdict in report.verdicts.items()
         },
+        "suppressed": [_suppressed(item) for item in report.suppressed],
+        "warnings": [
+            {"code": caution.code, "message": caution.message, **_place(caution.place)}
+            for caution in report.cautions
+        ],
         "notes": list(report.notes),
         "coverage": [
             {"relation": gap.relation, "ranks": gap.ranks, "steps": gap.steps, "why": gap.why}
             for gap in report.gaps
         ],
     }
+
+
+def _place(location: Location) -> dict[str, Json]:
+    return {"file": location.file, "line": location.line}
+
+
+def _suppressed(item: Suppressed) -> dict[str, Json]:
+    """A violation without its part in causes and consequences, with the reason and where that stands."""
+    told = {key: value for key, value in _violation(item.violation).items() if key not in ("root", "cluster")}
+    return {**told, "reason": item.excuse.reason, "because": _place(item.excuse.place)}
 
 
 def _violation(violation: Violation) -> dict[str, Json]:
@@ -64,7 +79,7 @@ def _violation(violation: Violation) -> dict[str, Json]:
         "ranks": list(violation.ranks),
         "subjects": list(violation.subjects),
         "message": violation.message,
-        "location": {"file": location.file, "line": location.line} if location else None,
+        "location": _place(location) if location else None,
         "root": violation.root,
         "cluster": violation.cluster,
     }

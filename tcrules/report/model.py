@@ -7,7 +7,18 @@ from dataclasses import dataclass
 
 from tcrules.engine.verdict import RuleVerdict
 
-__all__ = ["LOUD", "SEVERITIES", "GapNote", "Location", "Report", "RuleVerdict", "Violation"]
+__all__ = [
+    "LOUD",
+    "SEVERITIES",
+    "Caution",
+    "Excuse",
+    "GapNote",
+    "Location",
+    "Report",
+    "RuleVerdict",
+    "Suppressed",
+    "Violation",
+]
 
 #: From loud to quiet; a report of only notes is clean.
 SEVERITIES = ("error", "warning", "note")
@@ -53,6 +64,33 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
+class Excuse:
+    """Why violations of a rule are meant, and where somebody says so: in a rule file, or in the training script."""
+
+    rule: str
+    reason: str
+    place: Location
+    column: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A violation that does not count."""
+
+    violation: Violation
+    excuse: Excuse
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something about the suppressions themselves that should be mended; it does not change the exit code."""
+
+    code: str
+    message: str
+    place: Location
+
+
+@dataclass(frozen=True, slots=True)
 class GapNote:
     """Facts that the run lacks."""
 
@@ -73,12 +111,21 @@ class Report:
     gaps: tuple[GapNote, ...] = ()
     steps: int = 0
     processes: int = 1
+    suppressed: tuple[Suppressed, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+
+    def status(self, rule: str) -> str:
+        """The verdict on a rule, or "suppressed" where it is violated and all of its violations are meant."""
+        meant = any(item.violation.rule == rule for item in self.suppressed)
+        if meant and all(violation.rule != rule for violation in self.violations):
+            return "suppressed"
+        return self.verdicts[rule].status
 
     def summary(self) -> dict[str, int]:
         """Rules by status."""
-        counts = {"violated": 0, "held": 0, "vacuous": 0, "unknown": 0}
-        for verdict in self.verdicts.values():
-            counts[verdict.status] += 1
+        counts = {"violated": 0, "suppressed": 0, "held": 0, "vacuous": 0, "unknown": 0}
+        for rule in self.verdicts:
+            counts[self.status(rule)] += 1
         return counts
 
     @property

@@ -34,6 +34,7 @@ def write(report: Report, console: Console, *, verbose: bool = False) -> None:
     _write_consequences(roots, others, console, verbose)
     console.print()
     _write_rules(report, console, verbose)
+    _write_suppressed(report, console, verbose)
     for note in report.notes:
         console.print(Text(f"note: {plain(note)}", style="yellow"))
 
@@ -88,6 +89,7 @@ def _headline(report: Report) -> Text:
     if not report.evaluated:
         return Text.assemble(("NOT CHECKED", "bold yellow"), f"  no rule could be decided on {where}")
     quiet = f", {counted(len(report.violations), 'note')}" if report.violations else ""
+    quiet += f", {len(report.suppressed)} suppressed" if report.suppressed else ""
     return Text.assemble(("CLEAN", "bold green"), f"  no violation{quiet} in {where}")
 
 
@@ -158,6 +160,23 @@ def _write_rules(report: Report, console: Console, verbose: bool) -> None:
     if verbose:
         vacuous = [rule for rule, verdict in report.verdicts.items() if verdict.status == "vacuous"]
         _write_some(vacuous, console, verbose, "nothing to check")
+
+
+def _write_suppressed(report: Report, console: Console, verbose: bool) -> None:
+    if report.suppressed:
+        reasons = len({item.excuse for item in report.suppressed})
+        told = f"{counted(len(report.suppressed), 'violation')} suppressed ({counted(reasons, 'reason')})"
+        console.print(Text(told))
+    for item in report.suppressed if verbose else ():
+        violation, excuse = item.violation, item.excuse
+        where = f"  {violation.location}" if violation.location else ""
+        line = f"{violation.id} {violation.severity} {violation.rule}{where}: {violation.message}"
+        console.print(Text(f"   {plain(line)}", style="dim"))
+        console.print(
+            Text(f"      because: {plain(excuse.reason)} ({plain(str(excuse.place))})", style="dim")
+        )
+    for caution in report.cautions:
+        console.print(Text(plain(f"warning: {caution.place}: {caution.message}"), style="yellow"))
 
 
 def _undecided(rule: str, verdict: RuleVerdict) -> str:
