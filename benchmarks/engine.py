@@ -3,9 +3,10 @@
     python benchmarks/engine.py [--only chain,grid] [--engines tcrules,clingo] [--repeat 3]
 
 Peers that are not installed are left out: pip install clingo egglog; apt-get install swi-prolog-nox. The start of the
-process and reading the facts count; conversion of the facts to an engine's own format does not. Every result is
-checked by the number of facts of each relation. Ratios are of CPU time (user and system, all threads); over 1, tcrules
-is better. The figures of Soufflé are recorded: CPU seconds of its interpreter on two cores of a like machine.
+process and reading the facts count; conversion of the facts to an engine's own format does not, nor the compilation of
+Python modules to byte code, which an installation does. Every result is checked by the number of facts of each
+relation. Ratios are of CPU time (user and system, all threads); over 1, tcrules is better. The figures of Soufflé are
+recorded: CPU seconds of its interpreter on two cores of a like machine.
 """
 
 from __future__ import annotations
@@ -46,9 +47,11 @@ def main() -> None:
         f"{'program':<13}{'engine':<12}{'wall s':>9}{'CPU s':>9}{'peak MB':>9}{'to ours':>9}{'ours to Soufflé':>17}"
     )
     with tempfile.TemporaryDirectory(prefix="tcrules-engine-") as folder:
+        environment = _environment(Path(folder) / "byte-code")
+        _warm_up(present, Path(folder) / "warm-up", environment)
         for task in TASKS:
             if task.name in options.only:
-                table[task.name] = _compare(task, present, Path(folder) / task.name, options)
+                table[task.name] = _compare(task, present, Path(folder) / task.name, options, environment)
     _print_summary(table, [engine.name for engine in present])
 
 
@@ -73,7 +76,11 @@ def _chosen(text: str, known: list[str]) -> list[str]:
 
 
 def _compare(
-    task: Task, engines: list[Engine], folder: Path, options: argparse.Namespace
+    task: Task,
+    engines: list[Engine],
+    folder: Path,
+    options: argparse.Namespace,
+    environment: dict[str, str],
 ) -> dict[str, Measured | None]:
     """One program on all engines, printed line by line."""
     write(task, folder)
@@ -85,17 +92,27 @@ def _compare(
             found[engine.name] = None
         else:
             command = engine.prepare(task, facts, folder)
-            runs = [
-                _checked(task, facts, run(command, limits, _environment())) for _ in range(options.repeat)
-            ]
+            runs = [_checked(task, facts, run(command, limits, environment)) for _ in range(options.repeat)]
             found[engine.name] = _median(runs)
         _print_line(task, engine.name, found)
     return found
 
 
-def _environment() -> dict[str, str]:
-    """Peers may be installed in a folder of their own: what this process finds, they find."""
-    return {"PYTHONPATH": os.pathsep.join(path for path in sys.path[1:] if path)}
+def _environment(byte_code: Path) -> dict[str, str]:
+    """Of the processes: what this one finds, they find; modules are compiled once, as an installation does it."""
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path[1:] if path),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(byte_code),
+    }
+
+
+def _warm_up(engines: list[Engine], folder: Path, environment: dict[str, str]) -> None:
+    """One run of each engine that is not measured."""
+    write(TASKS[0], folder)
+    facts = TASKS[0].make()
+    for engine in engines:
+        run(engine.prepare(TASKS[0], facts, folder), Limits(), environment)
 
 
 def _median(runs: list[Measured]) -> Measured:
@@ -163,16 +180,14 @@ def _print_summary(table: Table, engines: list[str]) -> None:
         walls = sum(task not in both or both[task].wall > one.wall for task, one in done.items())
         mean = f"{_mean(ratios):.1f}x our CPU in the mean of {len(ratios)}" if ratios else "finished none"
         print(f"{name}: {mean}; {OURS} needs less CPU on {wins} of {len(table)}, less time on {walls}")
+    peers = [name for name in engines if name != OURS]
     best = sum(
-        all(
-            not (one := found[name]) or one.status or one.cpu > done[task].cpu
-            for name in engines
-            if name != OURS
-        )
+        all(not (one := found[name]) or one.status or one.cpu > done[task].cpu for name in peers)
         for task, found in table.items()
         if task in done
     )
-    print(f"{OURS} needs less CPU than every peer on {best} of {len(table)}")
+    if peers:
+        print(f"{OURS} needs less CPU than every peer on {best} of {len(table)}")
 
 
 def _mean(ratios: list[float]) -> float:
