@@ -1,4 +1,6 @@
-"""When a settled fact comes too late: it could have taken part in an instance of a step that is already decided.
+"""What live checking assumes of facts, and how it notices that an assumption was wrong.
+
+A settled fact may come too late: it could have taken part in an instance of a step that is already decided.
 
 Settled facts are recorded before the first event that names their object, so usually a late one (a model that is made
 at step 100) concerns no earlier event. That is checked: an atom over a settled relation shares a variable with an event
@@ -8,6 +10,7 @@ of the body; if no decided event had the late fact's value there, no earlier ins
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from tcrules.engine import ir
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Fact
     from tcrules.engine.live.tables import Facts
 
+#: The calls of this many steps, at least, are remembered.
+STEPS_OF_CALLS = 16
 #: A column of an event relation.
 Place = tuple[str, int]
 
@@ -55,7 +60,55 @@ class Seen:
         """The facts of a step are decided."""
         for (relation, column), values in self._values.items():
             rows = facts.at(relation, step).rows
-            values.update([row[column] for row in rows])
+            values.update(map(itemgetter(column), rows))
+
+
+class Calls:
+    """Ids of the calls that decided facts of the last steps are about: facts about one call must have one step."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, set[int]] = {}
+        self._young: dict[Any, int] = {}
+        self._old: dict[Any, int] = {}
+
+    def watch(self, place: Place) -> None:
+        """Note the calls of a column from now on."""
+        self._places.setdefault(place[0], set()).add(place[1])
+
+    def note(self, facts: Facts, step: int) -> dict[str, str]:
+        """The facts of a step are decided; returns what is wrong with a call of each relation."""
+        wrong: dict[str, str] = {}
+        found: set[Any] = set()
+        for relation, columns in self._places.items():
+            for column in columns:
+                ids = set(map(itemgetter(column), facts.at(relation, step).rows)) - {0}
+                again = (ids & self._young.keys()) | (ids & self._old.keys())
+                if again:
+                    call = min(again)
+                    before = self._young.get(call, self._old.get(call))
+                    wrong[relation] = f"call {call} has facts at steps {before} and {step}"
+                found |= ids
+        if len(set(self._young.values())) >= STEPS_OF_CALLS:
+            self._old, self._young = self._young, {}
+        self._young.update(dict.fromkeys(found, step))
+        return wrong
+
+
+def called(bodies: Iterable[tuple[ir.Body, Sequence[ir.Body]]], horizons: Horizons) -> tuple[Place, ...]:
+    """The columns by which events are placed as facts about one call."""
+    found: dict[Place, None] = {}
+    observed: set[str] = set()
+    for body, more in bodies:
+        columns: dict[str, list[Place]] = {}
+        for atom in (atom for part in (body, *more) for atom in atoms(part)):
+            reach = horizons.reach(atom.predicate)
+            observed |= {atom.predicate.name} if atom.predicate.observed else set()
+            for at in reach.moments if reach is not None else ():
+                term = atom.arguments[at]
+                if isinstance(term, ir.Var) and term.type.name == "call":
+                    columns.setdefault(term.name, []).append((atom.predicate.name, at))
+        found.update(dict.fromkeys(p for places in columns.values() if len(places) > 1 for p in places))
+    return tuple(place for place in found if place[0] in observed)
 
 
 def guards(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tcrules.engine.check import CheckResult, check
 from tcrules.engine.facts import Coverage, Gap, MemoryFacts, Stored
-from tcrules.engine.live.guards import Seen
+from tcrules.engine.live.guards import Calls, Seen
 from tcrules.engine.live.tables import Facts, normaliser
 from tcrules.engine.live.watch import Watch
 from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, RuleVerdict, doubt, verdict
@@ -61,7 +61,7 @@ class LiveSession:
     ) -> None:
         self.coverage = coverage or Coverage(frozenset())
         self._all_recorded = coverage is None
-        self._facts, self._seen = Facts(), Seen()
+        self._facts, self._seen, self._calls = Facts(), Seen(), Calls()
         self._most, self._keep = most_violations, keep
         self._kept: dict[str, list[Fact]] | None = {} if keep else None
         self._number_kept = 0
@@ -90,7 +90,7 @@ class LiveSession:
             if predicate.observed and self._relations.get(name, _Relation(predicate)).predicate != predicate:
                 raise ValueError(f"relation {name} has other columns than in the rules of the session")
         since = None if self._latest == -math.inf else int(self._latest) + 1
-        watch = Watch(program, self._facts, self._seen, self._most, since)
+        watch = Watch(program, self._facts, self._seen, self._calls, self._most, since)
         self._watches.append(watch)
         for name, predicate in program.predicates.items():
             if predicate.observed:
@@ -194,13 +194,21 @@ class LiveSession:
                     decided = watcher.decide(step, self._facts, watch.derived, self.coverage)
                     found += [Found(invariant.id, binding, step) for invariant, binding in decided]
         for step in sorted(step for step in events if step > self._closed):
-            self._seen.note(self._facts, step)
+            self._note(step)
         self._closed = until
         if until != math.inf:
             self._facts.forget(int(until) + 1)
             for watch in self._watches:
                 watch.derived.forget(int(until) + 1 - back)
         return found
+
+    def _note(self, step: int) -> None:
+        """A step is decided: remember what must agree with later facts, see whether it agrees with earlier ones."""
+        self._seen.note(self._facts, step)
+        for relation, why in self._calls.note(self._facts, step).items():
+            for watcher in self._watchers():
+                if watcher.by_call and relation in watcher.reads:
+                    watcher.wrong = watcher.wrong or why
 
     def _settle(self) -> None:
         """Settled facts are new: what is derived from them changes, and rules that read them too early are marked."""

@@ -10,7 +10,7 @@ from tcrules.engine.analyse.horizon import Horizons, atoms
 from tcrules.engine.families import Family, families, singles
 from tcrules.engine.live.compile import Compiled, compile_invariant
 from tcrules.engine.live.derived import Derived
-from tcrules.engine.live.guards import Guard, guards
+from tcrules.engine.live.guards import Guard, called, guards
 from tcrules.engine.live.tally import Tally
 from tcrules.engine.values import normalise
 from tcrules.engine.verdict import doubt
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tcrules.engine.analyse.horizon import Horizon
     from tcrules.engine.facts import Coverage
     from tcrules.engine.ir import Fact, Invariant
-    from tcrules.engine.live.guards import Seen
+    from tcrules.engine.live.guards import Calls, Seen
     from tcrules.engine.live.tables import Facts
     from tcrules.engine.verdict import Binding, Doubt
 
@@ -41,6 +41,8 @@ class Watcher:
     driver: tuple[str, int] | None
     guards: tuple[Guard, ...]
     reads: frozenset[str]
+    #: Whether events are placed by the calls that they are about.
+    by_call: bool
     since: int | None = None
     active: bool = False
     wrong: str = ""
@@ -73,7 +75,13 @@ class Watch:
     """What live checking does with one program. `late`: rules that no step decides, with the literal that is why."""
 
     def __init__(
-        self, program: ir.Program, facts: Facts, seen: Seen, most: int, since: int | None = None
+        self,
+        program: ir.Program,
+        facts: Facts,
+        seen: Seen,
+        calls: Calls,
+        most: int,
+        since: int | None = None,
     ) -> None:
         self.program = program
         self.watchers: list[Watcher] = []
@@ -87,14 +95,20 @@ class Watch:
             if family.constants is not None:
                 rows = [tuple(map(normalise, row)) for row in family.facts]
                 self.derived.give(family.constants.predicate.name, rows)
-            self.watchers.append(self._watcher(family, horizon, horizons, seen, most, since))
+            self.watchers.append(self._watcher(family, horizon, horizons, (seen, calls), most, since))
             for name, back in horizon.back.items():
                 facts.watch(name, back)
 
     def _watcher(
-        self, family: Family, horizon: Horizon, horizons: Horizons, seen: Seen, most: int, since: int | None
+        self,
+        family: Family,
+        horizon: Horizon,
+        horizons: Horizons,
+        noted: tuple[Seen, Calls],
+        most: int,
+        since: int | None,
     ) -> Watcher:
-        invariant = family.invariant
+        invariant, (seen, calls) = family.invariant, noted
         compiled = compile_invariant(
             invariant.each, invariant.expect, invariant.variables, horizons, horizon.root, horizon.last
         )
@@ -104,11 +118,16 @@ class Watch:
         found, places = guards(bodies, horizons)
         for place in places:
             seen.watch(place)
+        by_call = called(bodies, horizons)
+        for place in by_call:
+            calls.watch(place)
         reads = frozenset(
             atom.predicate.name for body, more in bodies for part in (body, *more) for atom in atoms(part)
         )
         driver = _driver(invariant, horizon, horizons)
-        return Watcher(family, horizon, compiled, Tally(family, most), driver, found, reads, since)
+        return Watcher(
+            family, horizon, compiled, Tally(family, most), driver, found, reads, bool(by_call), since
+        )
 
     @property
     def back(self) -> int:

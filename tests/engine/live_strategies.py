@@ -74,7 +74,7 @@ class _Writer(base._Writer):
 
     def chance(self, one_in: int) -> bool:
         """The values at the ends of a range are drawn more often than the others."""
-        return self.draw(st.integers(1, one_in)) == max(1, one_in - 1)
+        return self.draw(st.integers(1, one_in)) == one_in // 2 + 1
 
     def atom(self, name: str, columns: Columns, body, tag: str = "") -> str:
         arguments = []
@@ -93,16 +93,30 @@ class _Writer(base._Writer):
             body.bound["T0"] = "step"
             return "T0"
         choice = self.draw(st.integers(0, 39))
-        if 4 <= choice < 12:
-            return self.pick(["T0 + 1", "T0 - 1", "T0 - 2", "1 + T0"])
-        if choice not in (2, 3):
+        if self.deriving and not (self.loose and self.chance(2)):
             return "T0"
-        if choice == 2:
+        if 20 <= choice < 27:
+            return self.pick(["T0 + 1", "T0 - 1", "T0 - 2", "1 + T0"])
+        if not self.loose or choice not in (12, 13, 14, 15):
+            return "T0"
+        if choice >= 14:
             return ""
         value = self.pick(["T1", "2"])
         if value == "T1":
             body.bound.setdefault(value, "step")
         return value
+
+    def local_atom(self, relations: dict[str, Columns], body, new=None) -> str:
+        """In a disjunction: the step is the one around it."""
+        names = [name for name in sorted(relations) if self.loose or name not in UNPLACED]
+        if self.loose or "T0" not in body.outer:
+            return super().local_atom({name: relations[name] for name in names}, body, new)
+        name = self.pick(names)
+        made = super().local_atom({name: tuple(c for c in relations[name] if c[1] != "step")}, body, new)
+        if ("step", "step") not in relations[name]:
+            return made
+        rest = made.split("(", 1)[1]
+        return f"{name}(step: {self._step(body)}{'' if rest == ')' else ', '}{rest}"
 
     def _other(self, kind: str, body, tag: str) -> str:
         choice = self.draw(st.integers(0, 9))
@@ -123,7 +137,7 @@ class _Writer(base._Writer):
             body.parts.append(self.atom(name, relations[name], body))
         for _ in range(self.draw(st.integers(1 - (outer is None), most - 1))):
             name = self.pick([n for n in sorted(relations) if n not in UNPLACED])
-            if "place" in relations and self.chance(20):
+            if self.loose and "place" in relations and self.chance(4):
                 name = "place"
             body.parts.append(self.atom(name, relations[name], body, tag if tag and self.chance(2) else ""))
         return body
@@ -137,7 +151,7 @@ class _Writer(base._Writer):
         columns = tuple((f"c{at}", self.pick(kinds)) for at in range(self.draw(st.integers(1, 2))))
         if settled:
             self.settled.add(name)
-        elif not self.chance(12):
+        elif not (self.loose and self.chance(3)):
             columns = (("step", "step"), *columns)
         lines = [f"relation {name}({', '.join(f'{column}: {kind}' for column, kind in columns)})"]
         lines.append(self._rule(name, columns, reads, reads))
@@ -146,18 +160,22 @@ class _Writer(base._Writer):
         return lines, {name: columns}
 
     def _rule(self, name: str, columns: Columns, reads: dict[str, Columns], lower: dict[str, Columns]) -> str:
+        self.deriving = True
         plain = name in self.settled or not any(("step", "step") in c for c in reads.values())
         body = super_body(self, reads) if plain else self.body(reads)
         recursive = any(part.split("(")[0] == name for part in body.parts)
         self.decorate(body, lower, grows=not recursive)
+        self.deriving = False
         return self.rule(name, columns, body)
 
     settled: set[str]
+    #: Whether a derived relation is being written; whether bodies may read events of any step.
+    deriving = loose = False
 
     def term(self, kind: str, body) -> str:
         """A head's step is that of its body."""
         visible = body.visible(kind)
-        if kind == "step" and "T0" in visible and not self.chance(12):
+        if kind == "step" and "T0" in visible and not (self.loose and self.chance(4)):
             return "T0"
         if visible and not self.chance(4):
             return self.pick(visible)
@@ -241,6 +259,7 @@ def streams(draw: Callable[..., object], most_facts: int = 12, strata: int = 2) 
     """A random program and a run of two ranks and a few steps."""
     writer = _Writer(draw)
     writer.settled = set()
+    writer.loose = draw(st.integers(0, 8)) == 4
     known = dict(OBSERVED)
     lines = ["type thing <: string"]
     for name, columns in OBSERVED.items():
