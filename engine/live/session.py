@@ -299,12 +299,13 @@ class LiveSession:
     def memory(self) -> str:
         """What is remembered, as text: computed from the rules alone.
 
-        Facts of steps that are not closed on all ranks are held besides.
+        Facts of steps that are not closed on all ranks are held besides, and settled facts that only a rule that is
+        added later may read.
         """
         back = sorted(self._facts.back.items())
         lines = [f"{name}: {_steps(steps)}" for name, steps in back]
-        settled = {name for watcher in self._watchers() for name in watcher.horizon.settled}
-        lines += [f"{name}: all" for name in sorted(settled) if not name.startswith("$")]
+        read = {name for watcher in self._watchers() for name in watcher.reads & self._relations.keys()}
+        lines += [f"{name}: all" for name in sorted(read) if self._relations[name].settled]
         lines += [f"{rule}: at the end, because of {why}" for rule, why in sorted(self.late_rules().items())]
         return "\n".join(lines)
 

@@ -69,3 +69,50 @@ def test_library_tests(path: Path) -> None:
             assert found == wanted, case.name
             broken = {rule: rows for rule, rows in expected.violations.items() if rule not in late}
             assert dict(result.violations) == broken, case.name
+
+
+#: Rules of the library that are decided with each step.
+# fmt: off
+BOUNDED = [
+    "autocast-reaches-layers", "batch-norm-rests-in-evaluation", "clip-after-unscale",
+    "clip-before-step", "cross-entropy-gets-logits", "forward-through-wrapper", "frozen-params-stay",
+    "gradients-survive-until-step", "loaded-state-fits", "loss-is-finite", "loss-shapes-agree",
+    "nll-gets-log-probabilities", "no-dropout-in-evaluation", "optimizer-updates-params",
+    "params-have-one-optimizer", "params-stay-finite", "random-state-moves-on",
+    "ranks-see-different-data", "replicas-stay-equal", "replicated-buffers-are-equal",
+    "tied-weights-stay-tied", "used-gradients-are-finite", "workers-draw-differently",
+]
+# fmt: on
+#: The others, by why: the literal of each looks back without a bound.
+UNBOUNDED = {
+    "counts along one object (nth, epoch, index), whose next event may be any number of steps away": """
+        batches-change collectives-match epochs-are-reshuffled gradients-start-empty learning-rates-agree
+        reductions-agree replicated-gradients-are-equal sampler-is-told-the-epoch scheduler-steps-once
+        workers-vary-over-epochs workers-yield-different-batches""",
+    "asks what happened, or did not happen, at any step": """
+        accumulation-windows-are-equal first-layers-get-gradients float16-training-is-scaled
+        learning-rate-is-positive low-precision-params-move optimizer-before-scheduler optimizer-finds-gradients
+        optimizer-is-kept repeated-evaluation-in-evaluation-mode resume-restores-optimizer
+        scaled-gradients-are-unscaled scaler-lets-steps-through training-mode-is-restored training-mode-is-set
+        validation-in-evaluation-mode""",
+    "reads facts that belong to no step and may come at any time (member, init_call)": """
+        frozen-params-were-trained late-params-reach-optimizer optimizer-steps params-are-initialised-once
+        params-with-gradient-are-owned""",
+}
+
+
+def test_which_rules_are_decided_with_each_step() -> None:
+    """A rule that changes sides is worth a look: a bound that was lost costs users a live answer."""
+    late = LiveSession(library()).late_rules()
+    assert sorted({invariant.id for invariant in library().invariants} - set(late)) == sorted(BOUNDED)
+    assert sorted(late) == sorted(rule for rules in UNBOUNDED.values() for rule in rules.split())
+
+
+def test_no_bounded_rule_looks_back_further_than_a_step() -> None:
+    session = LiveSession(library())
+    assert (
+        max(watcher.horizon.back[name] for watcher in session._watchers() for name in watcher.horizon.back)
+        == 1
+    )
+    assert "forward: the step itself and 1 before" in session.memory().splitlines()
+    assert "parameter: all" in session.memory().splitlines()
