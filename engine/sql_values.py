@@ -374,7 +374,7 @@ def _float_sum(value: Sql) -> Sql:
     return case((call("BOOL_AND", finite), call(EXACT_SUM, collected)), default=infinite)
 
 
-def normal(value: Any, base: str) -> Any:
+def normal(value: Sql, base: str) -> Sql:
     """A float with 0.0 for -0.0; other values as they are."""
     if base != "float":
         return value
