@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from tcrules.engine.ir import Atom, Const, Rule, Stratum, Var
-from tcrules.engine.limits import EvaluationLimit
 from tcrules.engine.optimise.order import order
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.build import expression_variables as read
@@ -52,11 +51,7 @@ def derive(store: VectorStore, stratum: Stratum) -> None:
     round_ = 1
     while changed:
         round_ += 1
-        if round_ > store.limits.max_rounds:
-            names = ", ".join(sorted(members))
-            raise EvaluationLimit(
-                f"{names}: still new facts after {round_ - 1} rounds; do the rules count up?"
-            )
+        store.check_size(round_)
         for step in steps:
             if step.reads in changed:
                 _apply(store, step)
@@ -123,7 +118,7 @@ def _apply(store: VectorStore, step: _Compiled) -> None:
     relation = store.filling[step.rule.head.predicate.name]
     for batch in Evaluation(store).run(step.plan, dict.fromkeys(_head(step.rule))):
         relation.add(_facts(store, step.rule, batch), batch.size)
-        store.check_size()
+        store.check_size(0)
 
 
 def _facts(store: VectorStore, rule: Rule, batch: Batch) -> list[Words]:

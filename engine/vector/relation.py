@@ -38,6 +38,10 @@ class Growing(Relation, Protocol):
         """Show the facts that were added; how many are new or better."""
         ...
 
+    def held(self) -> int:
+        """Number of facts, those included that are not shown yet."""
+        ...
+
     def delta(self) -> list[Words]:
         """The facts that the last `advance` showed or changed."""
         ...
@@ -132,6 +136,9 @@ class Derived:
         if size:
             self._rows.add(columns, size)
 
+    def held(self) -> int:
+        return self._rows.table.count
+
     def advance(self, round_: int) -> int:
         self._before = self.size
         new = self._rows.table.count - self.size
@@ -185,6 +192,9 @@ class Best:
         old, offered = self._best.take(numbers.take(at)), values.take(at)
         improves[at] = offered < old if self._smaller else offered > old
         self._pending.append((numbers.compress(improves), values.compress(improves)))
+
+    def held(self) -> int:
+        return self._rows.table.count
 
     def advance(self, round_: int) -> int:
         numbers = np.concatenate([part for part, _ in self._pending]) if self._pending else self._improved[:0]

@@ -31,17 +31,16 @@ from tcrules.engine.vector.words import Texts, Words, decode, encode, encode_col
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from tcrules.grammar.limits import Limits
+
 #: An array of values, or places in a list of texts together with that list.
 Column: TypeAlias = npt.NDArray[Any] | tuple[npt.NDArray[Any], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What an evaluation may use; `seconds` None: no limit."""
-
-    max_facts: int = 200_000_000
-    max_rounds: int = 10_000_000
-    seconds: float | None = None
+#: Facts derived where the limits in force say nothing; each takes 8 to 40 bytes.
+MOST_FACTS = 200_000_000
+#: Rounds of one stratum; each takes some 0.1 ms.
+MOST_ROUNDS = 1_000_000
 
 
 class Recorded(Protocol):
@@ -56,18 +55,12 @@ class Recorded(Protocol):
         ...
 
 
-def in_force() -> Limits:
-    """The limits of `engine.limits`; its clock runs already."""
-    facts = current().facts
-    return Limits() if facts is None else Limits(max_facts=facts)
-
-
 @dataclass(slots=True)
 class VectorStore:
     """One set of facts. Relations are derived when something first reads them."""
 
     program: Program
-    limits: Limits = field(default_factory=lambda: in_force())
+    limits: Limits = field(default_factory=current)
     texts: Texts = field(default_factory=Texts)
     #: Where relations come from that were not given.
     recorded: Recorded | None = None
@@ -80,11 +73,12 @@ class VectorStore:
     _lookups: dict[tuple[str, tuple[int, ...]], tuple[Relation, Index]] = field(default_factory=dict)
     _replaced: dict[str, dict[Fact, int]] = field(default_factory=dict)
     _deadline: float | None = None
+    _derived: int = 0
 
     @classmethod
     def from_memory(cls, facts: MemoryFacts, program: Program, limits: Limits | None = None) -> VectorStore:
         """A store with a copy of facts."""
-        store = cls(program, limits or in_force())
+        store = cls(program, limits or current())
         for name, stored in facts.relations.items():
             predicate = program.predicates.get(name)
             if predicate is not None and predicate.observed:
@@ -156,6 +150,7 @@ class VectorStore:
                 self.filling = {predicate.name: _empty(predicate) for predicate in stratum.predicates}
                 self.relations.update(self.filling)
                 derive(self, stratum)
+                self._derived += sum(relation.size for relation in self.filling.values())
                 self._ready.update(names)
 
     def derive_all(self) -> None:
@@ -179,12 +174,18 @@ class VectorStore:
                 f"not finished after {self.limits.seconds:g} seconds ({rows} bindings at work)"
             )
 
-    def check_size(self) -> None:
-        """Raises:
-        EvaluationLimit: there are more facts than allowed.
+    def check_size(self, rounds: int) -> None:
+        """Called while rules derive facts.
+
+        Raises:
+            EvaluationLimit: there are more facts, or were more rounds, than allowed.
         """
-        if sum(relation.size for relation in self.relations.values()) > self.limits.max_facts:
-            raise EvaluationLimit(f"more than {self.limits.max_facts} facts")
+        most = MOST_FACTS if self.limits.facts is None else self.limits.facts
+        names = ", ".join(sorted(self.filling))
+        if sum(relation.held() for relation in self.filling.values()) + self._derived > most:
+            raise EvaluationLimit(f"more than {most} facts while deriving {names}")
+        if rounds > MOST_ROUNDS:
+            raise EvaluationLimit(f"{names}: still new facts after {rounds} rounds; do the rules count up?")
 
     def statistics(self, changing: set[str]) -> Estimates:
         """Estimates for join orders; relations that are being derived count as large."""

@@ -22,8 +22,8 @@ from tcrules.engine.vector import VectorStore
 from tcrules.engine.vector.index import index_rows, pairs, sorting
 from tcrules.engine.vector.keys import DenseTable, HashTable, Packer, ranges_of
 from tcrules.engine.vector.relation import Best, Derived
-from tcrules.engine.vector.store import Limits
 from tcrules.engine.vector.words import Texts, decode, encode
+from tcrules.grammar.limits import Limits
 
 quick = settings(deadline=None, max_examples=50)
 words = st.integers(-(2**63), 2**63 - 1) | st.integers(-3, 300)
@@ -180,8 +180,7 @@ def program_of(text: str) -> Program:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        (Limits(max_rounds=50), "after 50 rounds"),
-        (Limits(max_facts=50), "more than 50 facts"),
+        (Limits(facts=50), "more than 50 facts while deriving up"),
         (Limits(seconds=0.05), "not finished after 0.05 seconds"),
     ],
 )
@@ -191,6 +190,25 @@ def test_rules_that_count_upwards_stop_at_a_limit(limits: Limits, says: str) -> 
     store.give(program.predicates["begin"], [(1,)])
     with pytest.raises(EvaluationLimit, match=says):
         store.size(program.predicates["up"])
+
+
+def test_values_that_get_better_without_end_stop_at_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tcrules.engine.vector.store.MOST_ROUNDS", 40)
+    program = program_of(
+        "relation go(n: int)\nrelation low(n: min int)\nlow(X) :- go(X).\nlow(X - 1) :- low(X).\n"
+    )
+    store = VectorStore(program)
+    store.give(program.predicates["go"], [(1,)])
+    with pytest.raises(EvaluationLimit, match="low: still new facts after 41 rounds"):
+        store.size(program.predicates["low"])
+
+
+def test_a_product_of_relations_stops_while_it_is_made() -> None:
+    program = program_of("relation n(n: int)\nrelation pair(a: int, b: int)\npair(X, Y) :- n(X), n(Y).\n")
+    store = VectorStore(program, Limits(facts=2_000_000))
+    store.load(program.predicates["n"], [np.arange(100_000)])
+    with pytest.raises(EvaluationLimit, match="more than 2000000 facts"):
+        store.size(program.predicates["pair"])
 
 
 def test_arrays_are_loaded_and_must_fit() -> None:
@@ -211,8 +229,8 @@ def written(folder: Path, columns: str = 'fact, n, text, weight, "on"') -> Path:
         f"({at}, {n}, '{t}', '{w}'::DOUBLE, {on})" for at, (n, t, w, on) in enumerate(ROWS, start=10)
     )
     folder.mkdir()
-    given = f"(VALUES {rows}) AS rows(fact, n, text, weight, \"on\")"
-    typed = f"SELECT fact::BIGINT AS fact, n::BIGINT AS n, text, weight, \"on\" FROM {given}"
+    given = f'(VALUES {rows}) AS rows(fact, n, text, weight, "on")'
+    typed = f'SELECT fact::BIGINT AS fact, n::BIGINT AS n, text, weight, "on" FROM {given}'
     duckdb.connect().execute(f"COPY (SELECT {columns} FROM ({typed})) TO '{folder}/name.parquet'")
     return folder
 
