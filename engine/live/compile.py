@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tcrules.engine import ir
 from tcrules.engine.analyse.horizon import Links
 from tcrules.engine.live.closures import (
+    Fits,
     Next,
     Take,
     agreement,
     any_of,
     dispatch,
     each_row,
+    found,
     keep_if,
     keep_if_some,
     keep_unless,
@@ -80,12 +82,12 @@ class Compiled:
     def evaluate(self, index: Callable[[Source], Any]) -> dict[Fact, bool]:
         """What the last step collects, with the given indexes."""
         env: Environment = list(self.start)
-        found: dict[Fact, bool] = {}
-        env[_SINK] = found
+        collected: dict[Fact, bool] = {}
+        env[_SINK] = collected
         for slot, source in self.tables:
             env[slot] = index(source)
         self.run(env)
-        return found
+        return collected
 
 
 def compile_invariant(
@@ -100,9 +102,9 @@ def compile_invariant(
     compiler = _Compiler(horizons, root, last)
 
     def collect(env: Environment) -> bool:
-        found, binding = env[_SINK], values(env)
-        if binding not in found:
-            found[binding] = holds(env)
+        instances, binding = env[_SINK], values(env)
+        if binding not in instances:
+            instances[binding] = holds(env)
         return False
 
     run, scope = compiler.start(each, collect)  # gives the variables their slots
@@ -212,7 +214,7 @@ class _Compiler:
 
     def exists(self, body: ir.Body, scope: Scope) -> Next:
         """Whether a nested body has a solution."""
-        return self._chain(body, scope.within(body), lambda _: True)[0]
+        return self._chain(body, scope.within(body), found)[0]
 
     def _chain(self, body: ir.Body, scope: Scope, then: Next) -> tuple[Next, Scope]:
         steps = []
@@ -302,13 +304,30 @@ class _Compiler:
 
     def _atom(self, atom: ir.Atom, scope: Scope, then: Next) -> Next:
         variables, constants = self._keys(atom, scope)
-        take, same = self._binder(atom, scope.bound)
-        table = self._table(atom, [*variables, *constants], scope.links, exists=take is None)
+        fresh, same = _fresh(atom, scope.bound)
+        table = self._table(atom, [*variables, *constants], scope.links, exists=not fresh)
         slots = [self._slot(name) for name in variables.values()]
         slots += [self._constant(value) for value in constants.values()]
-        if take is None:
+        if not fresh:
             return keep_if_some(table, slots, then)
+        take, then = self._take(fresh, then)
         return each_row(table, slots, take, same, then)
+
+    def _take(self, columns: Mapping[str, int], then: Next) -> tuple[Take, Next]:
+        """Copies columns of a row to the variables that they bind, before going on."""
+        slots = [self._slot(name) for name in columns]
+        if not slots or slots == list(range(slots[0], slots[0] + len(slots))):
+            return taker(slots, list(columns.values())), then
+        # Names that several alternatives bind may lie apart: first side by side, then to their places.
+        first = [self._new() for _ in slots]
+        moves = tuple(zip(slots, first, strict=True))
+
+        def move(env: Environment) -> bool:
+            for slot, value in moves:
+                env[slot] = env[value]
+            return then(env)
+
+        return taker(first, list(columns.values())), move
 
     def _keys(self, atom: ir.Atom, scope: Scope) -> tuple[dict[int, str], dict[int, ir.Value]]:
         """Columns whose values are known: bound variables, steps that the table has anyhow left out, and constants."""
@@ -335,17 +354,6 @@ class _Compiler:
         self._constants[slot] = value
         return slot
 
-    def _binder(self, atom: ir.Atom, bound: frozenset[str]) -> tuple[Take | None, Any]:
-        """Puts a row's values into the environment; and, where a variable is repeated, whether its columns agree."""
-        first: dict[str, int] = {}
-        repeated = []
-        for at, term in enumerate(atom.arguments):
-            if isinstance(term, ir.Var) and term.name not in bound and first.setdefault(term.name, at) != at:
-                repeated.append((first[term.name], at))
-        if not first:
-            return None, None
-        return taker([self._slot(name) for name in first], list(first.values())), agreement(repeated)
-
     # -------------------------------------------------------------------------------------------- families
 
     def _dispatched(self, body: ir.Body) -> tuple[ir.Atom, ir.Atom] | None:
@@ -368,13 +376,24 @@ class _Compiler:
             shared.setdefault(name, at)
         members = self._table(family, [slots[name] for name in shared], links)
         facts = self._table(event, list(shared.values()), links)
+        fresh, same = _fresh(event, frozenset(slots))
+        take, then = self._take(fresh, then)
         choose = taker([self._slot(name) for name in slots], list(slots.values()))
-        take, same = self._binder(event, frozenset(slots))
         fixed = [(at, normalise(t.value)) for at, t in enumerate(event.arguments) if isinstance(t, ir.Const)]
         agree = agreement([(shared[name], at) for at, name in named if shared[name] != at])
         tests = [fit for fit in (same, agree, _has(fixed)) if fit is not None]
         fits = (lambda row: all(fit(row) for fit in tests)) if tests else None
         return dispatch(members, facts, choose, take, fits, then)
+
+
+def _fresh(atom: ir.Atom, bound: frozenset[str]) -> tuple[dict[str, int], Fits | None]:
+    """The variables that an atom binds, by column; and, where one is repeated, whether the columns of a row agree."""
+    first: dict[str, int] = {}
+    repeated = []
+    for at, term in enumerate(atom.arguments):
+        if isinstance(term, ir.Var) and term.name not in bound and first.setdefault(term.name, at) != at:
+            repeated.append((first[term.name], at))
+    return first, agreement(repeated)
 
 
 def _has(fixed: Sequence[tuple[int, ir.Value]]) -> Any:

@@ -70,6 +70,7 @@ class Calls:
         self._places: dict[str, set[int]] = {}
         self._young: dict[Any, int] = {}
         self._old: dict[Any, int] = {}
+        self._steps = 0
 
     def watch(self, place: Place) -> None:
         """Note the calls of a column from now on."""
@@ -81,16 +82,17 @@ class Calls:
         found: set[Any] = set()
         for relation, columns in self._places.items():
             for column in columns:
-                ids = set(map(itemgetter(column), facts.at(relation, step).rows)) - {0}
-                again = (ids & self._young.keys()) | (ids & self._old.keys())
-                if again:
-                    call = min(again)
-                    before = self._young.get(call, self._old.get(call))
-                    wrong[relation] = f"call {call} has facts at steps {before} and {step}"
+                ids = set(map(itemgetter(column), facts.at(relation, step).rows))
+                for known in (self._young, self._old):
+                    if not known.keys().isdisjoint(ids):
+                        call = min(known.keys() & ids)
+                        wrong[relation] = f"call {call} has facts at steps {known[call]} and {step}"
                 found |= ids
-        if len(set(self._young.values())) >= STEPS_OF_CALLS:
-            self._old, self._young = self._young, {}
+        found.discard(0)  # no call
+        if self._steps == STEPS_OF_CALLS:
+            self._old, self._young, self._steps = self._young, {}, 0
         self._young.update(dict.fromkeys(found, step))
+        self._steps += 1
         return wrong
 
 
