@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
-from tcrules.grammar.ast import Suppression
+from tcrules.grammar.ast import Constant, Suppression
 from tcrules.grammar.diagnostics import Diagnostic, TcrError
 from tcrules.grammar.molds import parts_of
 from tcrules.rules.catalogue import catalogue, library_paths, shipped_file
@@ -32,19 +33,20 @@ def load_rules(
     paths: Iterable[str | Path] = (),
     *,
     library: bool = True,
-    parameters: Mapping[str, Value] | None = None,
+    parameters: Mapping[str, Value | Constant] | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> RuleSet:
     """Read, parse and analyse rule files and the shipped library.
 
     Files may import each other relative to themselves, and shipped files by their bare name. Raises `TcrError` with
-    the faults of all files at once.
+    the faults of all files at once; `texts` are what the constants in `parameters` were read from, to show them.
     """
     shipped = [str(path) for path in library_paths()] if library else []
     loaded = load([*shipped, *map(str, paths)], find_files(shipped_file))
     analysis = analyse(loaded.programs, parameters, () if library else shipped_ids(loaded.programs))
     faults = (*loaded.diagnostics, *analysis.diagnostics)
     if loaded.failed or analysis.program is None:
-        raise TcrError(faults, loaded.sources)
+        raise TcrError(faults, {**loaded.sources, **(texts or {})})
     return RuleSet(analysis.program, faults, loaded.sources)
 
 
@@ -53,4 +55,9 @@ def shipped_ids(programs: Iterable[SourceProgram]) -> frozenset[str]:
     parts = (part for source in programs for part in parts_of(source.program.statements))
     if not any(isinstance(part, Suppression) for part in parts):
         return frozenset()
+    return _shipped_ids()
+
+
+@cache
+def _shipped_ids() -> frozenset[str]:
     return frozenset(entry.id for entry in catalogue())

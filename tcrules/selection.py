@@ -44,13 +44,15 @@ class Selection:
         rules: rule files of the user.
         library: the shipped library is checked, too.
         only: ids and tags; empty means all.
-        parameters: values for `param` declarations.
+        parameters: values for `param` declarations; as constants, they have a place.
+        texts: what the constants were read from, by the name in their places.
     """
 
     rules: tuple[Path, ...] = ()
     library: bool = True
     only: tuple[str, ...] = ()
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Mapping[str, Value | ast.Constant] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_selection(selection: Selection) -> Program:
@@ -60,8 +62,9 @@ def load_selection(selection: Selection) -> Program:
         TcrError: the files have faults; it carries all of them.
         SelectionError: nothing is selected.
     """
-    program = load_rules(selection.rules, library=selection.library, parameters=selection.parameters).program
-    return replace(program, invariants=_selected(program.invariants, selection.only))
+    chosen, library = selection.rules, selection.library
+    rules = load_rules(chosen, library=library, parameters=selection.parameters, texts=selection.texts)
+    return replace(rules.program, invariants=_selected(rules.program.invariants, selection.only))
 
 
 def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
@@ -78,7 +81,9 @@ def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
     programs = [*files.programs, SourceProgram(QUERY, ast.Program((query,)))]
     analysis = analyse(programs, selection.parameters, elsewhere)
     if files.failed or analysis.program is None:
-        raise TcrError((*files.diagnostics, *analysis.diagnostics), {**files.sources, QUERY: body})
+        raise TcrError(
+            (*files.diagnostics, *analysis.diagnostics), {**selection.texts, **files.sources, QUERY: body}
+        )
     return analysis.program, next(i for i in analysis.program.invariants if i.id == query.id)
 
 

@@ -60,7 +60,7 @@ class _Typed:
 
 def analyse(
     programs: Sequence[SourceProgram],
-    parameters: Mapping[str, Value] | None = None,
+    parameters: Mapping[str, Value | ast.Constant] | None = None,
     elsewhere: Collection[str] = (),
     recorded: Mapping[str, schema.Relation] = BY_NAME,
 ) -> Analysis:
@@ -68,11 +68,15 @@ def analyse(
 
     Args:
         programs: the parsed files.
-        parameters: values that override the defaults of `param` declarations.
+        parameters: values that override the defaults of `param` declarations; as constants, with their places.
         elsewhere: ids of rules that exist but are not loaded; suppressing them is no fault.
         recorded: relations that files need not declare: those of recorded runs; none for rules about other data.
     """
-    given, apart = parameters or {}, frozenset[str]()
+    apart = frozenset[str]()
+    given = {
+        name: value if isinstance(value, ast.Constant) else ast.Constant(value)
+        for name, value in (parameters or {}).items()
+    }
     with collector_paused():
         while True:
             part = stamped(programs, given, apart)
@@ -90,7 +94,7 @@ def analyse(
 
 def _passes(
     programs: Sequence[SourceProgram],
-    parameters: Mapping[str, Value],
+    parameters: Mapping[str, ast.Constant],
     recorded: Mapping[str, schema.Relation],
 ) -> tuple[ir.Program, Faults]:
     """What the passes make of the files; statements with faults are missing in it."""

@@ -20,7 +20,6 @@ from tcrules.grammar.records import dataclass, replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tcrules.engine.ir import Value
     from tcrules.grammar.diagnostics import Diagnostic
 
 Part: TypeAlias = "ast.Statement | Stamp"
@@ -66,7 +65,7 @@ class Stamped:
 
 
 def stamped(
-    programs: Sequence[SourceProgram], parameters: Mapping[str, Value], apart: frozenset[str]
+    programs: Sequence[SourceProgram], parameters: Mapping[str, ast.Constant], apart: frozenset[str]
 ) -> Stamped:
     """Programs in which stamps are represented by the statement of their mold, except those of the molds in `apart`."""
     names = tuple(source.name for source in programs)
@@ -101,10 +100,10 @@ def _ambiguous(stamps: Sequence[Stamp], parts: Sequence[Sequence[Part]]) -> set[
 
 
 def _confusable(
-    stamps: Sequence[Stamp], parts: Sequence[Sequence[Part]], parameters: Mapping[str, Value]
+    stamps: Sequence[Stamp], parts: Sequence[Sequence[Part]], parameters: Mapping[str, ast.Constant]
 ) -> set[str]:
     """Molds of which a mark is also the value of a parameter."""
     values = [part.default for some in parts for part in some if isinstance(part, ast.ParameterDeclaration)]
-    values += parameters.values()
+    values += (given.value for given in parameters.values())
     marks = {(type(value), value) for value in values}
     return {stamp.mold.name for stamp in stamps if stamp.mold.marks & marks} if marks else set()

@@ -9,8 +9,9 @@ from tcrules.engine.analyse.lattice import UNKNOWN, Lattice, describe, shipped
 from tcrules.engine.ir import Type
 from tcrules.engine.values import FUNCTIONS, normalise
 from tcrules.grammar import ast
-from tcrules.grammar.ast import Span, Value
+from tcrules.grammar.ast import NOWHERE, Span, Value
 from tcrules.grammar.records import dataclass
+from tcrules.grammar.words import INT_MAX, INT_MIN
 from tcrules.instrument.schema import BY_NAME
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Symbols:
 
 def collect(
     programs: Sequence[SourceProgram],
-    overrides: Mapping[str, Value],
+    overrides: Mapping[str, ast.Constant],
     faults: Faults,
     recorded: Mapping[str, schema.Relation] = BY_NAME,
 ) -> Symbols:
@@ -199,7 +200,10 @@ def _undeclared(name: str, heads: list[ast.Atom]) -> Relation:
 
 
 def _parameters(
-    statements: Sequence[ast.Statement], overrides: Mapping[str, Value], lattice: Lattice, faults: Faults
+    statements: Sequence[ast.Statement],
+    overrides: Mapping[str, ast.Constant],
+    lattice: Lattice,
+    faults: Faults,
 ) -> dict[str, Value]:
     values: dict[str, Value] = {}
     places: dict[str, Span] = {}
@@ -213,8 +217,7 @@ def _parameters(
         kind = known_type(statement.type, statement.span, lattice, faults)
         values[statement.name] = _fitting(statement.name, statement.default, kind, statement.span, faults)
         if statement.name in overrides:
-            given = overrides[statement.name]
-            values[statement.name] = _fitting(statement.name, given, kind, statement.span, faults)
+            values[statement.name] = _override(statement, overrides[statement.name], kind, faults)
     return values
 
 
@@ -224,23 +227,49 @@ _NEUTRAL: dict[str, Value] = {"int": 0, "float": 0.0, "bool": False, "string": "
 def _fitting(name: str, value: Value, kind: Type, span: Span, faults: Faults) -> Value:
     if kind.base == "float" and type(value) is int:
         return float(value)
-    if kind != UNKNOWN and type(value).__name__ != kind.base.replace("string", "str"):
+    if kind != UNKNOWN and not _is_of(value, kind.base):
         message = f"{value!r} is no value for the parameter `{name}`"
         faults.error("TCR216", message, span, f"its type is {kind.name}")
         return _NEUTRAL[kind.base]
     return normalise(value)
 
 
+def _is_of(value: Value, base: str) -> bool:
+    return type(value).__name__ == base.replace("string", "str")
+
+
+def _override(
+    declaration: ast.ParameterDeclaration, given: ast.Constant, kind: Type, faults: Faults
+) -> Value:
+    """The value that somebody sets a parameter to; its place is where that was said, if that is known."""
+    name, value, base = declaration.name, given.value, kind.base
+    if given.span == NOWHERE:
+        return _fitting(name, value, kind, declaration.span, faults)
+    why = mend = None
+    if type(value) is int and not INT_MIN <= value <= INT_MAX:
+        why = "integers have 64 bits"
+    elif kind != UNKNOWN and not _is_of(value, base) and (base, type(value)) != ("float", int):
+        why = f"its type is {kind.name}"
+        quoted = f"write a string in double quotes, within the quotes of a shell: `'{name}=\"…\"'`"
+        mend = quoted if base == "string" else None
+    if why is None:
+        return _fitting(name, value, kind, declaration.span, faults)
+    message = f"{value!r} is no value for the parameter `{name}`"
+    more = [(declaration.span, "declared here")]
+    faults.error("TCR216", message, given.span, why, more=more, mend=mend)
+    return _NEUTRAL.get(base, 0)
+
+
 def _unknown_overrides(
     programs: Sequence[SourceProgram],
-    overrides: Mapping[str, Value],
+    overrides: Mapping[str, ast.Constant],
     known: Mapping[str, Value],
     faults: Faults,
 ) -> None:
-    for name in overrides:
+    for name, given in overrides.items():
         if name not in known:
             source = programs[0].name if programs else "<parameters>"
-            place = Span(source, 0, 0, 1, 1)
+            place = Span(source, 0, 0, 1, 1) if given.span == NOWHERE else given.span
             message = f"no rule file has a parameter `{name}`"
             faults.error("TCR208", message, place, mend=suggest(name, known))
 

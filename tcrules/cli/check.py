@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import limited, remark, result_console, run_argument, selection_options, suggest
+from tcrules.cli.common import (
+    limited,
+    remark,
+    result_console,
+    run_argument,
+    selection,
+    selection_options,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +45,7 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 def command(
     run: Path,
     rule_files: tuple[Path, ...],
-    library: bool,
+    library: bool | None,
     only: tuple[str, ...],
     params: dict[str, Value],
     form: str,
@@ -45,9 +53,7 @@ def command(
     verbose: bool,
 ) -> None:
     """Check the recorded run in folder RUN against rules."""
-    from tcrules.selection import Selection
-
-    sys.exit(show(run, Selection(rule_files, library, only, params), form, verbose=verbose, profile=profile))
+    sys.exit(show(run, selection(rule_files, library, only, params), form, verbose=verbose, profile=profile))
 
 
 def show(run: Path, chosen: Selection, form: str, *, verbose: bool, profile: bool = False) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tcrules.engine.ir import Value
+    from tcrules.grammar.ast import Constant
+    from tcrules.selection import Selection
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 #: Width where no terminal sets one: nothing is wrapped or cut, so that lines can be searched and piped.
@@ -26,7 +27,7 @@ rules_option = click.option(
     help="A rule file (.tcr) to check besides the shipped library; can be repeated.",
 )  # fmt: skip
 library_option = click.option(
-    "--library/--no-library", default=True, help="Use the shipped library (default), or only --rules."
+    "--library/--no-library", default=None, help="Use the shipped library (default), or only --rules."
 )
 only_option = click.option(
     "--only", multiple=True, metavar="ID|TAG", help="Only rules with this id or tag; can be repeated."
@@ -44,6 +45,40 @@ def selection_options(command: Decorated) -> Decorated:
     return command
 
 
+def selection(
+    rules: tuple[Path, ...] = (),
+    library: bool | None = None,
+    only: tuple[str, ...] = (),
+    params: Mapping[str, Value] | None = None,
+) -> Selection:
+    """The rules that options, the environment and the settings of the project choose together."""
+    from tcrules.config import find_config
+    from tcrules.grammar.ast import Constant
+    from tcrules.selection import Selection
+    from tcrules.settings import settings
+
+    config, own = find_config(), params or {}
+    given = {"rules": rules, "library": library, "only": only, "params": own}
+    found = {name: setting.value for name, setting in settings(config, given).items()}
+    constants, texts = placed(own)
+    for name, value in config.values.get("params", {}).items():
+        constants.setdefault(name, Constant(value, config.places[f"params.{name}"]))
+    texts[str(config.path)] = config.text
+    return Selection(found["rules"], found["library"], found["only"], constants, texts)
+
+
+def placed(params: Mapping[str, Value]) -> tuple[dict[str, Constant], dict[str, str]]:
+    """Parameters of the command line as constants that messages can point at, and the texts that they stand in."""
+    from tcrules.engine.show import show_value
+    from tcrules.grammar.ast import Constant, Span
+
+    constants, texts = {}, {}
+    for name, value in params.items():
+        text = texts[f"--param {name}"] = f"{name}={show_value(value)}"
+        constants[name] = Constant(value, Span(f"--param {name}", 0, len(text), 1, 1))
+    return constants, texts
+
+
 def limited(command: Decorated) -> Decorated:
     """The options that limit what evaluation may use; the command runs within these limits."""
 
@@ -51,10 +86,15 @@ def limited(command: Decorated) -> Decorated:
     def run(
         *args: Any, max_seconds: float | None, max_memory: int | None, max_facts: int | None, **options: Any
     ) -> Any:
+        from tcrules.config import find_config
         from tcrules.engine.limits import within
         from tcrules.grammar.limits import Limits
+        from tcrules.settings import settings
 
-        with within(Limits(seconds=max_seconds, memory=max_memory, facts=max_facts)):
+        given = {"max-seconds": max_seconds, "max-memory": max_memory, "max-facts": max_facts}
+        found = settings(find_config(), given)
+        seconds, memory, facts = (found[name].value for name in given)
+        with within(Limits(seconds=seconds, memory=memory, facts=facts)):
             return command(*args, **options)
 
     limited = cast("Decorated", run)
@@ -71,24 +111,21 @@ def limited(command: Decorated) -> Decorated:
 
 
 def size(given: str | None) -> int | None:
-    """Bytes, written as a number with a unit.
+    """Bytes, written as a number with a unit."""
+    from tcrules.settings import Bad
+    from tcrules.settings import size as of_text
 
-    >>> size("2 GB"), size("512MB"), size(None)
-    (2147483648, 536870912, None)
-    """
-    if given is None:
-        return None
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([KMG])(?:i?B)?", given.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) == 0:
-        raise click.BadParameter(f"'{given}' is not a size such as 500MB or 4GB")
-    return int(float(found[1]) * 1024 ** ("KMG".index(found[2].upper()) + 1))
+    try:
+        return None if given is None else of_text(given)
+    except Bad as bad:
+        raise click.BadParameter(f"'{given}' is not {bad.wanted}") from None
 
 
 def parameters(given: tuple[str, ...]) -> dict[str, Value]:
-    """`name=value` pairs as a dictionary; numbers, `true` and `false` are recognised.
+    """`name=value` pairs as a dictionary; numbers, `true` and `false` are recognised, in double quotes is a string.
 
-    >>> parameters(("warmup=3", "rate=1e-3", "message=a=b"))
-    {'warmup': 3, 'rate': 0.001, 'message': 'a=b'}
+    >>> parameters(("warmup=3", "rate=1e-3", "message=a=b", 'version="3"'))
+    {'warmup': 3, 'rate': 0.001, 'message': 'a=b', 'version': '3'}
     """
     pairs: dict[str, Value] = {}
     for text in given:
@@ -100,6 +137,8 @@ def parameters(given: tuple[str, ...]) -> dict[str, Value]:
 
 
 def _parameter(text: str) -> Value:
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text[1:-1]
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import remark, result_console, run_argument, selection_options, suggest
+from tcrules.cli.common import remark, result_console, run_argument, selection, selection_options, suggest
 from tcrules.cli.faults import Refusal
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def command(
     run: Path,
     violation: str | None,
     rule_files: tuple[Path, ...],
-    library: bool,
+    library: bool | None,
     only: tuple[str, ...],
     params: dict[str, Value],
     form: str | None,
@@ -49,9 +49,7 @@ def command(
 
     Without a name, the first violation of the report is explained.
     """
-    from tcrules.selection import Selection
-
-    chosen = Selection(rule_files, library, only, params)
+    chosen = selection(rule_files, library, only, params)
     if why_not is not None:
         _show_why_not(run, why_not, chosen)
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import limited, param_option, rules_option
+from tcrules.cli.common import limited, param_option, rules_option, selection
 
 if TYPE_CHECKING:
     from tcrules.engine.ir import Value
@@ -73,11 +73,9 @@ def command(
         return
     from tcrules.checking import query_run
     from tcrules.cli.answers import write
-    from tcrules.selection import Selection
 
-    write(
-        *query_run(source, goal, Selection(rule_files, True, (), params), limit), answer_format(form), limit
-    )
+    chosen = selection(rule_files, params=params)
+    write(*query_run(source, goal, chosen, limit), answer_format(form), limit)
 
 
 def on_terminal() -> bool:
@@ -94,7 +92,9 @@ def converse_about_run(run: Path, rule_files: tuple[Path, ...], params: dict[str
     from tcrules.cli.prompt.terminal import converse
     from tcrules.rules.catalogue import library_paths
 
-    converse(Session([*library_paths(), *rule_files], RunFacts(run), params))
+    chosen = selection(rule_files, params=params)
+    library = library_paths() if chosen.library else ()
+    converse(Session([*library, *chosen.rules], RunFacts(run), chosen.parameters))
 
 
 def answer_format(form: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import selection_options
+from tcrules.cli.common import selection, selection_options
 from tcrules.cli.record import command_settings
 
 if TYPE_CHECKING:
@@ -41,16 +41,16 @@ def command(
     overwrite: bool,
     training: tuple[str, ...],
     rule_files: tuple[Path, ...],
-    library: bool,
+    library: bool | None,
     only: tuple[str, ...],
     params: dict[str, Value],
 ) -> None:
     """Record a training command, then check it against the shipped library."""
     from tcrules.cli.check import show
     from tcrules.cli.record import record
-    from tcrules.selection import Selection, load_selection
+    from tcrules.selection import load_selection
 
-    chosen = Selection(rule_files, library, only, params)
+    chosen = selection(rule_files, library, only, params)
     # A faulty rule file is reported before hours of training, not after.
     load_selection(chosen)
     run = output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")

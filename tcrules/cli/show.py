@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import param_option
+from tcrules.cli.common import param_option, remark
 from tcrules.cli.faults import Refusal
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ Examples:
   tcrules show --stage ir project.tcr
   tcrules show --stage sql project.tcr optimizer-updates-params
   tcrules show --stage plan --families learned.tcr
+  tcrules show config
 """
 
 
@@ -38,13 +39,18 @@ Examples:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("rule", required=False)
 def command(stage: str, grouped: bool, params: dict[str, Value], file: Path, rule: str | None) -> None:
-    """Print what a stage of the compilation makes of a rule file, or of one RULE in it.
+    """Print what a stage of the compilation makes of a rule file, or of one RULE in it; or the settings.
+
+    With the word `config` for FILE: the settings of the project, and where each comes from.
 
     RULE is the id of an invariant or template, or the name of a derived relation.
 
     ast: the syntax tree; ir: typed rules in evaluation order; plan: joins, one plan for a rule and one for the
     violations of an invariant; sql: the statements that DuckDB runs.
     """
+    if str(file) == "config" and rule is None:
+        _show_config(params)
+        return
     if stage == "ast":
         _show_tree(file, rule)
         return
@@ -60,6 +66,23 @@ def command(stage: str, grouped: bool, params: dict[str, Value], file: Path, rul
     for title, plan in _plans(program):
         click.echo(f"// {title}")
         click.echo(_printed(plan, stage))
+
+
+def _show_config(params: dict[str, Value]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from tcrules.cli.common import result_console
+    from tcrules.config import find_config
+    from tcrules.report.terminal import plain
+    from tcrules.settings import settings, told
+
+    config = find_config()
+    table = Table("setting", "value", "from", box=None, pad_edge=False, header_style="bold")
+    for name, setting in settings(config, {"params": params}).items():
+        table.add_row(name, Text(plain(told(setting.value))), Text(plain(setting.origin)))
+    result_console().print(table)
+    remark(f"tcrules: settings file: {config.path or 'none'}")
 
 
 def _only(program: Program, file: Path, rule: str | None) -> Program:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Program
 
 #: Faults that may come from not reading the shipped library, which `check` reads besides a file.
-_UNKNOWN = frozenset({"TCR201", "TCR208"})
+_UNKNOWN = frozenset({"TCR201", "TCR208", "TCR401"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Session:
 
     paths: Sequence[Path]
     facts: Facts
-    parameters: Mapping[str, Value] = field(default_factory=dict)
+    parameters: Mapping[str, Value | ast.Constant] = field(default_factory=dict)
     typed: list[str] = field(default_factory=list)
     _files: tuple[SourceProgram, ...] = ()
     _sources: dict[str, str] = field(default_factory=dict)
