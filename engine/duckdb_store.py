@@ -22,6 +22,7 @@ from tcrules.engine.plan.determined import determined
 from tcrules.engine.plan.plan import Plan, columns
 from tcrules.engine.reads import dependencies
 from tcrules.engine.run_files import check_columns, escaped
+from tcrules.engine.sql_names import not_increasing
 from tcrules.engine.sql_values import EXACT_SUM, binary, cast, data_type, normal, number
 from tcrules.engine.store import StoreFault
 from tcrules.engine.values import normalise
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-_NOT_INCREASING = "SELECT 1 FROM (SELECT id, lag(id) OVER () AS before FROM name) WHERE id <= before LIMIT 1"
 __all__ = ["DuckDBStore", "Settings", "StoreFault"]
 
 
@@ -331,11 +331,7 @@ class DuckDBStore:
         if not predicate.observed or column.type.name != "call" or column.name != "call":
             return False
         if predicate.name not in self._keyed:
-            statement = sqlglot.parse_one(_NOT_INCREASING, dialect="duckdb")
-            statement.find(exp.Table).replace(sql.table(sql.table_of(predicate)))
-            for named in list(statement.find_all(exp.Column)):
-                if named.name == "id":
-                    named.replace(sql.column(sql.name_of(column.name)))
+            statement = not_increasing(sql.table(sql.table_of(predicate)), sql.name_of(column.name))
             self._keyed[predicate.name] = not self.execute(statement).fetchall()
         return self._keyed[predicate.name]
 

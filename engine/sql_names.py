@@ -58,3 +58,11 @@ def delta_of(predicate: Predicate) -> str:
 def superseded_of(predicate: Predicate) -> str:
     """The name of the table with the facts that better ones replaced."""
     return f"{name_of(predicate.name)}$superseded"
+
+
+def not_increasing(rows: exp.Table, name: str) -> Sql:
+    """A row if a column does not only increase, in the order in which the rows are stored."""
+    before = exp.Window(this=exp.Lag(this=column(name)))
+    listed = exp.Select(expressions=[named(column(name), "id"), named(before, "before")]).from_(rows)
+    falls = exp.LTE(this=column("id"), expression=column("before"))
+    return exp.select("1").from_(subquery(listed, "pairs")).where(falls).limit(1)

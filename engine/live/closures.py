@@ -150,3 +150,10 @@ def agreement(pairs: Sequence[tuple[int, int]]) -> Fits | None:
     if not pairs:
         return None
     return lambda row: all(row[one] is row[other] or row[one] == row[other] for one, other in pairs)
+
+
+def has_values(fixed: Sequence[tuple[int, Any]]) -> Fits | None:
+    """Whether columns of a row have given values; None for no columns."""
+    if not fixed:
+        return None
+    return lambda row: all(row[at] is value or row[at] == value for at, value in fixed)

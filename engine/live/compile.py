@@ -22,6 +22,7 @@ from tcrules.engine.live.closures import (
     dispatch,
     each_row,
     found,
+    has_values,
     keep_if,
     keep_if_some,
     keep_unless,
@@ -235,7 +236,11 @@ class _Compiler:
     def _steps(self, atom: ir.Atom) -> frozenset[str]:
         """Variables of an event that are its step."""
         reach = self.horizons.reach(atom.predicate)
-        places = [at for at in reach.moments if _is_step(atom, at)] if reach is not None else []
+        places = (
+            [at for at in reach.moments if atom.predicate.columns[at].type.name == "step"]
+            if reach is not None
+            else []
+        )
         terms = [atom.arguments[at] for at in places]
         return frozenset(term.name for term in terms if isinstance(term, ir.Var))
 
@@ -347,7 +352,7 @@ class _Compiler:
 
     def _tells_step(self, atom: ir.Atom, at: int) -> bool:
         reach = self.horizons.reach(atom.predicate)
-        return reach is not None and at in reach.moments and _is_step(atom, at)
+        return reach is not None and at in reach.moments and atom.predicate.columns[at].type.name == "step"
 
     def _constant(self, value: ir.Value) -> int:
         slot = self._new()
@@ -381,7 +386,7 @@ class _Compiler:
         choose = taker([self._slot(name) for name in slots], list(slots.values()))
         fixed = [(at, normalise(t.value)) for at, t in enumerate(event.arguments) if isinstance(t, ir.Const)]
         agree = agreement([(shared[name], at) for at, name in named if shared[name] != at])
-        tests = [fit for fit in (same, agree, _has(fixed)) if fit is not None]
+        tests = [fit for fit in (same, agree, has_values(fixed)) if fit is not None]
         fits = (lambda row: all(fit(row) for fit in tests)) if tests else None
         return dispatch(members, facts, choose, take, fits, then)
 
@@ -394,13 +399,3 @@ def _fresh(atom: ir.Atom, bound: frozenset[str]) -> tuple[dict[str, int], Fits |
         if isinstance(term, ir.Var) and term.name not in bound and first.setdefault(term.name, at) != at:
             repeated.append((first[term.name], at))
     return first, agreement(repeated)
-
-
-def _has(fixed: Sequence[tuple[int, ir.Value]]) -> Any:
-    if not fixed:
-        return None
-    return lambda row: all(row[at] is value or row[at] == value for at, value in fixed)
-
-
-def _is_step(atom: ir.Atom, at: int) -> bool:
-    return atom.predicate.columns[at].type.name == "step"
