@@ -233,15 +233,15 @@ class _Compiler:
         placed = self._steps(literal) - scope.bound if isinstance(literal, ir.Atom) else frozenset()
         return Scope(scope.links, scope.bound | names, scope.placed | placed)
 
+    def _step_columns(self, atom: ir.Atom) -> list[int]:
+        """Columns of an event that hold its step."""
+        reach = self.horizons.reach(atom.predicate)
+        moments = reach.moments if reach is not None else ()
+        return [at for at in moments if atom.predicate.columns[at].type.name == "step"]
+
     def _steps(self, atom: ir.Atom) -> frozenset[str]:
         """Variables of an event that are its step."""
-        reach = self.horizons.reach(atom.predicate)
-        places = (
-            [at for at in reach.moments if atom.predicate.columns[at].type.name == "step"]
-            if reach is not None
-            else []
-        )
-        terms = [atom.arguments[at] for at in places]
+        terms = [atom.arguments[at] for at in self._step_columns(atom)]
         return frozenset(term.name for term in terms if isinstance(term, ir.Var))
 
     def _literal(self, literal: ir.Literal, scope: Scope, then: Next) -> Next:
@@ -345,14 +345,10 @@ class _Compiler:
             elif (
                 isinstance(term, ir.Var)
                 and term.name in scope.bound
-                and not (term.name in placed and self._tells_step(atom, at))
+                and not (term.name in placed and at in self._step_columns(atom))
             ):
                 variables[at] = term.name
         return variables, constants
-
-    def _tells_step(self, atom: ir.Atom, at: int) -> bool:
-        reach = self.horizons.reach(atom.predicate)
-        return reach is not None and at in reach.moments and atom.predicate.columns[at].type.name == "step"
 
     def _constant(self, value: ir.Value) -> int:
         slot = self._new()
