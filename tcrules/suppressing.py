@@ -161,7 +161,10 @@ def _sort(
     store: Store,
     location: Predicate | None,
 ) -> Iterable[Excuse | None]:
-    """For each breach its excuse, None if it counts."""
+    """For each breach its excuse, None if it counts.
+
+    Where comments name a rule without a variable for a call, each breach costs a look-up of its evidence.
+    """
     calls = {variable.name for variable in call_variables(invariant)}
     places = [place for place, variable in enumerate(invariant.variables) if variable.name in calls]
     facts: FactSource = store

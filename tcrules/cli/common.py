@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from tcrules.engine.ir import Value
     from tcrules.grammar.ast import Constant
+    from tcrules.grammar.limits import Limits
     from tcrules.selection import Selection
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -86,15 +87,9 @@ def limited(command: Decorated) -> Decorated:
     def run(
         *args: Any, max_seconds: float | None, max_memory: int | None, max_facts: int | None, **options: Any
     ) -> Any:
-        from tcrules.config import find_config
         from tcrules.engine.limits import within
-        from tcrules.grammar.limits import Limits
-        from tcrules.settings import settings
 
-        given = {"max-seconds": max_seconds, "max-memory": max_memory, "max-facts": max_facts}
-        found = settings(find_config(), given)
-        seconds, memory, facts = (found[name].value for name in given)
-        with within(Limits(seconds=seconds, memory=memory, facts=facts)):
+        with within(limits(max_seconds, max_memory, max_facts)):
             return command(*args, **options)
 
     limited = cast("Decorated", run)
@@ -108,6 +103,17 @@ def limited(command: Decorated) -> Decorated:
     ):  # fmt: skip
         limited = option(limited)
     return limited
+
+
+def limits(seconds: float | None = None, memory: int | None = None, facts: int | None = None) -> Limits:
+    """The limits that options, the environment and the settings of the project set together."""
+    from tcrules.config import find_config
+    from tcrules.grammar.limits import Limits
+    from tcrules.settings import settings
+
+    given = {"max-seconds": seconds, "max-memory": memory, "max-facts": facts}
+    found = settings(find_config(), given)
+    return Limits(**{name.removeprefix("max-"): found[name].value for name in given})
 
 
 def size(given: str | None) -> int | None:

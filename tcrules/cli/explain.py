@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import remark, result_console, run_argument, selection, selection_options, suggest
+from tcrules.cli.common import (
+    limited,
+    remark,
+    result_console,
+    run_argument,
+    selection,
+    selection_options,
+    suggest,
+)
 from tcrules.cli.faults import Refusal
 
 if TYPE_CHECKING:
@@ -35,6 +43,7 @@ Examples:
 @click.option(
     "--why-not", metavar="LITERALS", help="Instead: why no facts of the run satisfy these literals."
 )
+@limited
 def command(
     run: Path,
     violation: str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import selection, selection_options
+from tcrules.cli.common import limits, selection, selection_options
 from tcrules.cli.record import command_settings
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ def command(
     """Record a training command, then check it against the shipped library."""
     from tcrules.cli.check import show
     from tcrules.cli.record import record
+    from tcrules.engine.limits import within
     from tcrules.selection import load_selection
 
-    chosen = selection(rule_files, library, only, params)
+    chosen, most = selection(rule_files, library, only, params), limits()
     # A faulty rule file is reported before hours of training, not after.
     load_selection(chosen)
     run = output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
     code = record(run, training, overwrite=overwrite)
-    checked = show(run, chosen, "text", verbose=False)
+    with within(most):
+        checked = show(run, chosen, "text", verbose=False)
     sys.exit(code or checked)

@@ -148,7 +148,10 @@ def test_limits_come_from_the_settings(home: Path, monkeypatch: pytest.MonkeyPat
         tcrules.checking, "open_run", lambda p: (seen.append(limits.current()), open_run(p))[1]
     )
     call("check", runs / "fixed", "--max-seconds", "40")
-    assert [(found.seconds, found.memory) for found in seen] == [(40.0, 3 * 1024**3)]
+    call("explain", runs / "fixed")
+    call("query", runs / "fixed", "step(step: S)")
+    limits_seen = [(found.seconds, found.memory) for found in seen]
+    assert limits_seen == [(40.0, 3 * 1024**3), (30.0, 3 * 1024**3), (30.0, 3 * 1024**3)]
 
 
 def test_show_config(home: Path):

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from tcrules.engine import check as engine_check
+from tcrules.engine.duckdb_store import DuckDBStore
 
 import tcrules
+from tcrules import checking
 from tcrules.cli.main import cli
 
 #: What the faulty script violates.
@@ -151,7 +153,12 @@ def mark(script: Path, line: int, comment: str) -> None:
     script.write_text("\n".join(lines) + "\n")
 
 
-def test_a_comment_on_the_line_that_is_pointed_at(runs: Path, script: Path):
+@pytest.mark.parametrize("store", ["memory", "duckdb"])
+def test_a_comment_on_the_line_that_is_pointed_at(
+    runs: Path, script: Path, store: str, monkeypatch: pytest.MonkeyPatch
+):
+    if store == "duckdb":
+        monkeypatch.setattr(checking, "open_store", DuckDBStore.open)
     found = violated(runs)
     mark(script, found[RULE]["location"]["line"], f"ignore[{', '.join(found)}] {SINCE}")
     result = report(call("check", runs / "faulty", "--format", "json"))

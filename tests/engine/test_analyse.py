@@ -344,3 +344,12 @@ def test_suppressions_of_rules_that_are_not_loaded_have_no_effect() -> None:
     found = [(s.rule, s.bindings, s.reason, s.until) for s in program.suppressions]
     assert found == [("r", (("X", 3),), "known", "")]
     assert 'suppress r (X: 3) because "known"' in show_program(program)
+
+
+def test_rules_of_one_shape_are_suppressed_one_by_one() -> None:
+    shape = 'invariant {0} {{ forbid a(x: X, y: "{1}") message "{{X}}" }}\n'
+    text = "relation a(x: int, y: string)\n" + "".join(shape.format(f"r{n}", n) for n in range(6))
+    program = analysed(text + 'suppress r3 (X: 3) because "known"\n')
+    assert [s.rule for s in program.suppressions] == ["r3"]
+    found = diagnose(text + 'suppress r3 (Y: 3) because "known"\nsuppress r7 because "known"\n')
+    assert [d.code for d in found.diagnostics] == ["TCR218", "TCR401"]
