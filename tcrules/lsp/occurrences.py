@@ -14,7 +14,7 @@ from tcrules.names import AGGREGATES
 _TOKEN = re.compile(
     r"""(?P<comment>(?<![A-Za-z0-9_)])//[^\n]*|//(?![A-Za-z0-9_($?-])[^\n]*)
       | (?P<string>"(?:[^"\\\n]|\\.)*"?)
-      | (?P<id>(?<=invariant\s)\s*[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*|(?<=template\s)\s*[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*)
+      | (?P<id>(?:(?<=invariant\s)|(?<=template\s)|(?<=suppress\s))\s*[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*)
       | (?P<word>[?$@]?[A-Za-z_][A-Za-z0-9_]*)
       | (?P<mark>:-|<:|[^\s])""",
     re.VERBOSE,
@@ -85,7 +85,7 @@ def occurrences(text: str) -> tuple[Occurrence, ...]:
                 if kind in ("invariant", "template")
             ]
         elif token.kind == "id":
-            found.append(_named("rule", token, number, defines=True))
+            found.append(_named("rule", token, number, defines=kind != "suppress"))
         elif token.kind == "word":
             occurrence = _word(token, before, after, owners[-1] if owners else "", kind, number, first)
             found += [occurrence] if occurrence is not None else []

@@ -163,3 +163,16 @@ def test_ranks_of_different_length_are_noted(tmp_path: Path):
     code, data = check(tmp_path)
     assert code in (0, 1)
     assert any("rank" in note and "step" in note for note in data["notes"]), data["notes"]
+
+
+def test_run_uses_settings_and_suppressions_of_the_folder(tmp_path: Path):
+    (tmp_path / "script.py").write_text(FAULTY)
+    (tmp_path / "tcrules.toml").write_text('rules = ["meant.tcr"]\nonly = ["gradients-start-empty"]\n')
+    (tmp_path / "meant.tcr").write_text('suppress gradients-start-empty because "on purpose"\n')
+    done = tcrules("run", "-o", "a", "--", PYTHON, "script.py", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "1 violation suppressed (1 reason)" in done.stdout
+    (tmp_path / "tcrules.toml").write_text('only = ["no-such-rule"]\n')
+    done = tcrules("run", "-o", "b", "--", PYTHON, "script.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "b").exists()
