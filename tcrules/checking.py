@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rich.tree import Tree
 
-    from tcrules.engine.ir import Fact, Invariant, Program, Value
+    from tcrules.engine.ir import Body, Fact, Invariant, Program, Value
     from tcrules.engine.verdict import Binding
     from tcrules.instrument import runs
     from tcrules.report.graph import Graph
@@ -88,10 +88,17 @@ def query_run(
     path: Path, body: str, selection: Selection, limit: int | None = None
 ) -> tuple[tuple[str, ...], list[Fact]]:
     """The bindings of literals in a run: names of the variables, then rows of values."""
-    program, query = load_query(body, selection)
+    with ask_run(path, body, selection) as (_, store, goal):
+        return store.query(goal, limit)
+
+
+@contextmanager
+def ask_run(path: Path, literals: str, selection: Selection) -> Iterator[tuple[Program, Store, Body]]:
+    """The rules, the facts of a run, and literals to ask them."""
+    program, query = load_query(literals, selection)
     run = open_run(path)
     with open_store(run.facts, program) as store:
-        return store.query(query.each, limit)
+        yield program, store, query.each
 
 
 def causal_graph(checked: Checked, violation: Violation) -> tuple[Graph, str]:

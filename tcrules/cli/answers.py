@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +11,16 @@ import click
 from tcrules.cli.common import remark, result_console
 
 if TYPE_CHECKING:
-    from tcrules.engine.ir import Fact
+    from tcrules.engine.ir import Body, Fact, Program
+    from tcrules.engine.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Print proofs, at most so many for each fact, as "text" or "json"."""
+
+    proofs: int
+    form: str
 
 
 def write(names: tuple[str, ...], answers: list[Fact], form: str, limit: int | None) -> None:
@@ -57,3 +67,28 @@ def _as_json(names: tuple[str, ...], answers: list[Fact]) -> None:
 
 
 WRITERS = {"text": _as_text, "csv": _as_csv, "json": _as_json}
+
+
+def write_reasons(
+    program: Program,
+    store: Store,
+    goal: Body,
+    asked: str,
+    names: tuple[str, ...],
+    answers: list[Fact],
+    how: Why,
+) -> None:
+    """Each answer with its proofs; what comes nearest where there is no answer."""
+    import json
+
+    from tcrules.report.proofs import miss_tree, reason_tree
+    from tcrules.why import as_json, nearest_miss, reasons
+
+    found = reasons(program, store, goal, names, answers, how.proofs)
+    if how.form == "json":
+        click.echo(json.dumps([as_json(reason) for reason in found], indent=2, ensure_ascii=False))
+        return
+    for reason in found:
+        result_console().print(reason_tree(reason))
+    if not answers and (miss := nearest_miss(program, store, goal)) is not None:
+        result_console().print(miss_tree(miss, f"does not hold: {asked}"))

@@ -19,6 +19,7 @@ Examples:
   tcrules query runs/a 'gradient(param: P, step: S, norm: N), N > 10.0' --format csv
   tcrules query runs/a 'loss(S, L)' --rules project.tcr --limit 20
   tcrules query --facts data/ program.tcr 'path(1, X)'
+  tcrules query --facts data/ program.tcr 'path(1, 9)' --why
   tcrules query --facts data/ program.tcr --out results/ --format parquet
 """
 _FOLDER = click.Path(path_type=Path)
@@ -41,6 +42,14 @@ _FOLDER = click.Path(path_type=Path)
     "--format", "form", type=click.Choice(["text", "csv", "tsv", "json", "parquet"]), help="How to write."
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N answers.")
+@click.option("--why", is_flag=True, help="Prove each answer; without one, tell what comes nearest.")
+@click.option(
+    "--proofs",
+    type=click.IntRange(min=1),
+    default=1,
+    metavar="N",
+    help="With --why: up to N proofs of a fact.",
+)
 @limited
 def command(
     source: Path,
@@ -53,6 +62,8 @@ def command(
     count: bool,
     form: str | None,
     limit: int | None,
+    why: bool,
+    proofs: int,
 ) -> None:
     """Print the bindings of GOAL, a list of literals of the rule language.
 
@@ -64,17 +75,23 @@ def command(
     if facts is not None:
         from tcrules.cli.query_files import Wanted, run
 
-        run(facts, source, goal, rule_files, params, Wanted(out, relations, count, form, limit))
+        shown = Wanted(out, relations, count, form, limit, proofs if why else 0)
+        run(facts, source, goal, rule_files, params, shown)
         return
     if out is not None or relations or count:
         raise click.UsageError("--out, --relation and --count go with --facts DIR")
     if goal is None:
         converse_about_run(source, rule_files, params)
         return
-    from tcrules.checking import query_run
-    from tcrules.cli.answers import write
+    from tcrules.checking import ask_run, query_run
+    from tcrules.cli.answers import Why, write, write_reasons
 
     chosen = selection(rule_files, params=params)
+    if why:
+        with ask_run(source, goal, chosen) as (program, store, body):
+            answers = store.query(body, limit)
+            write_reasons(program, store, body, goal, *answers, Why(proofs, answer_format(form)))
+        return
     write(*query_run(source, goal, chosen, limit), answer_format(form), limit)
 
 

@@ -28,6 +28,8 @@ class Wanted:
     count: bool
     form: str | None
     limit: int | None
+    #: How many proofs of each fact to print; 0 prints the answers alone.
+    proofs: int = 0
 
 
 def run(
@@ -52,10 +54,15 @@ def run(
         return
     program = datalog.load_datalog([path, *imports], goal, parameters)
     if program.goal is not None:
-        from tcrules.cli.answers import write
+        from tcrules.cli.answers import Why, write, write_reasons
 
         form = answer_format(wanted.form)
         store = datalog.open_store(program.program, folder, [program.goal])
+        if wanted.proofs:
+            answers = store.query(program.goal, wanted.limit)
+            how = Why(wanted.proofs, form)
+            write_reasons(program.program, store, program.goal, str(goal), *answers, how)
+            return
         write(*store.ask(program.goal, wanted.limit), form, wanted.limit)
         return
     results = datalog.chosen(program, wanted.relations)

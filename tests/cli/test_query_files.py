@@ -128,3 +128,36 @@ def test_numbers_need_no_heavy_package(tmp_path: Path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stdout == "big\t1\n\n"
+
+
+def test_answers_are_proved(data: Path):
+    result = query(data, "path(1, 3)", "--why")
+    assert result.exit_code == 0, result.output
+    lines = [line.strip("│├└─ ") for line in result.stdout.splitlines()]
+    assert lines[0] == "true"
+    assert lines[1].startswith("path(from: 1, to: 3)  by path(from: X, to: Z) :-")
+    assert lines[2].startswith("path(from: 1, to: 2)  by path(from: X, to: Y) :-")
+    assert sum(line.endswith("observed") for line in lines) == 2
+
+
+def test_all_proofs_as_a_hypergraph(data: Path):
+    (data / "edge.tsv").write_text("1\t2\ta\n2\t4\ta\n1\t3\ta\n3\t4\ta\n")
+    result = query(data, "path(1, X), X > 3", "--why", "--proofs", 9, "--format", "json")
+    (found,) = json.loads(result.stdout)
+    assert found["answer"] == {"X": 4}
+    proofs = [
+        proof["inferences"] for proof in found["proofs"] if proof["finalConclusion"] == "path(from: 1, to: 4)"
+    ]
+    assert len(proofs) == 2
+    for inferences in proofs:
+        conclusions = {inference["conclusion"] for inference in inferences}
+        assert all(premise in conclusions for inference in inferences for premise in inference["premises"])
+
+
+def test_the_nearest_miss_of_a_goal_without_answers(data: Path):
+    result = query(data, "path(4, X), kinds(K, 2)", "--why")
+    assert result.exit_code == 0, result.output
+    text = " ".join(result.stdout.split())
+    assert "does not hold: path(4, X), kinds(K, 2)" in text
+    assert "missing: path(from: 4, to: X)" in text and "as above" in text
+    assert "where from is 3, not 4" in text

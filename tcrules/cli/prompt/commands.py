@@ -111,7 +111,7 @@ def _help(_: Prompt, __: str) -> None:
         "",
         "A goal is a list of literals: step(step: S), S > 10",
         "A rule ends with a dot and holds until you leave: late(S) :- step(step: S), S > 10.",
-        "Tab completes, Ctrl-C stops a query, Ctrl-D leaves.",
+        "Tab completes, Ctrl-C stops a query (in runs of over a million facts: before its next part), Ctrl-D leaves.",
     ]
     click.echo("\n".join(lines))
 
