@@ -13,7 +13,7 @@ from tcrules.grammar.diagnostics import Diagnostic, Label, did_you_mean
 from tcrules.grammar.explain_words import CONFUSABLE, HABITS, expected_text
 from tcrules.grammar.records import dataclass
 from tcrules.grammar.scan import TOKEN
-from tcrules.grammar.words import SECTION_WORDS, TEST_WORDS, VALUE_AGGREGATES
+from tcrules.grammar.words import SECTION_WORDS, SUPPRESSION_WORDS, TEST_WORDS, VALUE_AGGREGATES
 
 if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
@@ -206,11 +206,15 @@ def _capital_name(place: _Place) -> Diagnostic | None:
     return _error("TCR119", message, place.last_span(), label, f"names are lower-case: `{_short(lower)}`")
 
 
+_SECTIONS = {"FACTS": TEST_WORDS, "VERDICT": TEST_WORDS, "EACH": SECTION_WORDS, "UNTIL": SUPPRESSION_WORDS}
+"""Where a word may begin that is expected, the words that may stand there."""
+
+
 def _section_word(place: _Place) -> Diagnostic | None:
     word = _WORDISH.match(place.rest())
-    if word is None or not place.expected & {"EACH", "FACTS", "VERDICT"}:
+    known = next((words for first, words in _SECTIONS.items() if first in place.expected), None)
+    if word is None or known is None:
         return None
-    known = TEST_WORDS if place.expected & {"FACTS", "VERDICT"} else SECTION_WORDS
     guess = did_you_mean(word.group(), [item for item in known if item != word.group()])
     if word.group() in known or (guess is None and "COMMA" in place.expected):
         return None

@@ -15,6 +15,7 @@ from tcrules.names import Names, relations_of
 from tcrules.report.explaining import add_missing, add_reasons
 from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.tree import as_tree
+from tcrules.rules.loading import shipped_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,7 +157,8 @@ class Session:
 
     def _analysed(self, typed: Sequence[str], more: tuple[SourceProgram, ...], text: str = "") -> Program:
         own = self._parsed(typed)
-        analysis = analyse([*self._files, SourceProgram(RULES, own), *more], self.parameters)
+        programs = [*self._files, SourceProgram(RULES, own), *more]
+        analysis = analyse(programs, self.parameters, shipped_ids(programs))
         if analysis.program is None:
             raise TcrError(analysis.diagnostics, {**self._sources, RULES: "\n".join(typed), TYPED: text})
         return analysis.program
