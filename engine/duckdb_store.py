@@ -15,6 +15,7 @@ from tcrules.engine import sql
 from tcrules.engine.derive import derive
 from tcrules.engine.exact_sum import exact_sum
 from tcrules.engine.facts import MemoryFacts, Stored
+from tcrules.engine.given import scanned
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
 from tcrules.engine.limits import current, stop_with
 from tcrules.engine.plan.build import compile_body
@@ -192,23 +193,11 @@ class DuckDBStore:
     # -------------------------------------------------------------------------------------------- observed facts
 
     def insert(self, predicate: Predicate, facts: Sequence[Stored]) -> None:
-        """Add given facts to the table of their relation; one statement with a list per column."""
-        if not facts:
-            return
-        bases = ["int", *(column.type.base for column in predicate.columns)]
-        parameters: dict[str, list[Value]] = {"c0": [fact.id for fact in facts]}
-        for place, values in enumerate(zip(*(fact.values for fact in facts), strict=True), start=1):
-            parameters[f"c{place}"] = list(values)
-        lists = [
-            exp.Cast(this=exp.Placeholder(this=f"c{n}"), to=data_type(base, many=True))
-            for n, base in enumerate(bases)
-        ]
-        unnested = [sql.named(exp.Unnest(expressions=[given]), f"c{n}") for n, given in enumerate(lists)]
-        values_of = [normal(sql.column(f"c{n}"), base) for n, base in enumerate(bases)]
-        select = exp.Select(expressions=values_of).from_(
-            sql.subquery(exp.Select(expressions=unnested), "given")
-        )
-        self.execute(exp.Insert(this=sql.table(sql.table_of(predicate)), expression=select), parameters)
+        """Add given facts to the table of their relation."""
+        if facts:
+            with scanned(self.connection, predicate, facts) as select:
+                insert = exp.Insert(this=sql.table(sql.table_of(predicate)), expression=select)
+                self.execute(insert).fetchall()
 
     def give(self, predicate: Predicate, facts: Iterable[Fact]) -> None:
         """A relation that is given rather than recorded or derived (the constants of a rule family)."""

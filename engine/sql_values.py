@@ -86,10 +86,9 @@ def cast(value: Sql, base: str, *, lenient: bool = False) -> Sql:
     return kind(this=own(value), to=data_type(base))
 
 
-def data_type(base: str, *, many: bool = False) -> Sql:
-    """The SQL type of values of a base type, or of a list of them."""
-    found = exp.DataType(this=exp.DataType.Type[SQL_TYPES[base]])
-    return exp.DataType(this=exp.DataType.Type.ARRAY, expressions=[found], nested=True) if many else found
+def data_type(base: str) -> Sql:
+    """The SQL type of values of a base type."""
+    return exp.DataType(this=exp.DataType.Type[SQL_TYPES[base]])
 
 
 def attempt(value: Sql) -> Sql:
