@@ -28,8 +28,9 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     ir.Group: ("body", "value", "key", "result", "kind", "over", "shared"),
     ir.Either: ("alternatives", "binds", "shared"),
     ir.Window: ("kind",),
-    ir.Invariant: ("each", "expect", "variables", "step", "rank", "needs", "watched", "monotone", "window"),
 }
+#: Fields of an invariant that hold no constants.
+_PLAIN: Final = ("variables", "step", "rank", "needs", "watched", "monotone", "window")
 
 
 class Keys:
@@ -43,8 +44,27 @@ class Keys:
     def read(self, invariant: ir.Invariant) -> tuple[object, tuple[ir.Const, ...]]:
         """The key, and the constants in the order in which families lift them."""
         self._constants = []
-        key = self._key(invariant)
-        return key, tuple(self._constants)
+        bodies = [self._body(body) for body in (invariant.each, *invariant.expect)]
+        return (*bodies, *[self._key(getattr(invariant, name)) for name in _PLAIN]), tuple(self._constants)
+
+    def _body(self, body: ir.Body) -> tuple[object, ...]:
+        """As `_key`, with fewer calls for the literals that nearly all constants stand in."""
+        plain, keys = self._plain, []
+        for literal in body:
+            key: object = plain.get(id(literal))
+            if key is None:
+                key = self._atom(literal) if literal.__class__ is ir.Atom else self._key(literal)
+            keys.append(key)
+        return tuple(keys)
+
+    def _atom(self, atom: ir.Atom) -> object:
+        plain, before = self._plain, len(self._constants)
+        terms = [plain.get(id(term)) or self._key(term) for term in atom.arguments]
+        key = (plain.get(id(atom.predicate)) or self._key(atom.predicate), *terms)
+        if len(self._constants) > before:
+            return key
+        plain[id(atom)] = number = self._number(key)
+        return number
 
     def _key(self, node: object) -> object:
         """A number for what has no constant, the same for equal nodes; -1 - number of its type for a constant."""
