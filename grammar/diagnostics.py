@@ -79,6 +79,16 @@ CODES: dict[str, str] = {
     "TCR403": "suppression that nothing needs",
     "TCR404": "suppression that has expired",
     "TCR405": "comment that should suppress, but cannot",
+    # 5xx: sound rules that are hardly meant (engine, `tcrules lint`)
+    "TCR501": "rule that can never fire",
+    "TCR502": "part of a rule that can never hold",
+    "TCR503": "condition that is always true",
+    "TCR504": "guard that restricts nothing",
+    "TCR505": "relation that nothing reads",
+    "TCR506": "parameter that nothing reads",
+    "TCR507": "import that nothing needs",
+    "TCR508": "rule given twice",
+    "TCR509": "rule of the library given again",
     # 7xx: settings (tcrules)
     "TCR701": "unknown setting",
     "TCR702": "bad value of a setting",

@@ -103,7 +103,7 @@ class Mold:
         self.statement = parsed
         if isinstance(parsed, ast.Rule | ast.Invariant):
             self.statement = replace(parsed, doc=(_DOC,), comments=(_COMMENT,))
-        self.usable = self.statement is not None and not any(map(_matters, _nodes(self.statement)))
+        self.usable = self.statement is not None and not any(map(_matters, nodes(self.statement)))
         self.tree: Caster = self.caster(self.statement) if self.usable else _nothing
         self._negated = self._signs() if self.usable else frozenset()
 
@@ -191,7 +191,7 @@ class Mold:
 
     def _signs(self) -> frozenset[int]:
         """Constants that stand behind a sign."""
-        values = {(type(n.value), n.value) for n in _nodes(self.statement) if isinstance(n, ast.Constant)}
+        values = {(type(n.value), n.value) for n in nodes(self.statement) if isinstance(n, ast.Constant)}
         kinds = enumerate(self.outline.classes)
         return frozenset(
             place for place, kind in kinds if kind in "ife" and values & set(_negative_marks(kind, place))
@@ -309,7 +309,7 @@ def _sources(outline: Outline, texts: list[str], fixed: frozenset[int]) -> dict[
 # ------------------------------------------------------------------------------------------------ what matters
 
 
-def _nodes(root: object) -> Iterator[object]:
+def nodes(root: object) -> Iterator[object]:
     waiting = [root]
     while waiting:
         node = waiting.pop()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcrules.grammar.ast import Span
+    from tcrules.grammar.diagnostics import Severity
 
 
 class Faults:
@@ -30,14 +31,38 @@ class Faults:
         mend: str | None = None,
     ) -> None:
         """Add an error at `span`; `more` are further labelled places, `mend` says how to repair it."""
+        self._add("error", code, message, span, text, more, notes, mend)
+
+    def warning(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        text: str = "",
+        mend: str | None = None,
+        *,
+        more: Iterable[tuple[Span, str]] = (),
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        """Add a warning at `span`; the rest as in `error`."""
+        self._add("warning", code, message, span, text, more, notes, mend)
+
+    def _add(
+        self,
+        severity: Severity,
+        code: str,
+        message: str,
+        span: Span,
+        text: str,
+        more: Iterable[tuple[Span, str]],
+        notes: tuple[str, ...],
+        mend: str | None,
+    ) -> None:
         assert code in CODES, code
         labels = (Label(span, text), *(Label(place, said) for place, said in more))
-        self._found.setdefault((code, message, span), Diagnostic(code, "error", message, labels, notes, mend))
-
-    def warning(self, code: str, message: str, span: Span, text: str = "", mend: str | None = None) -> None:
-        """Add a warning at `span`."""
-        found = Diagnostic(code, "warning", message, (Label(span, text),), (), mend)
-        self._found.setdefault((code, message, span), found)
+        self._found.setdefault(
+            (code, message, span), Diagnostic(code, severity, message, labels, notes, mend)
+        )
 
     def add(self, other: Faults) -> None:
         """Add what another list has."""

@@ -14,7 +14,7 @@ from tcrules.grammar.ast import Span
 from tcrules.grammar.limits import LIMITS
 from tcrules.grammar.molds import parts_of
 from tcrules.grammar.parser import parse
-from tcrules.grammar.records import dataclass
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from tcrules.grammar.diagnostics import Diagnostic
@@ -34,11 +34,15 @@ Finder: TypeAlias = Callable[[str, str | None], Source | None]
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """All files that could be parsed, imported ones first; `sources` are their texts, for rendering."""
+    """All files that could be parsed, imported ones first; `sources` are their texts, for rendering.
+
+    `imports` are the names of imported files, by the importing file and what it writes.
+    """
 
     programs: tuple[SourceProgram, ...]
     diagnostics: tuple[Diagnostic, ...]
     sources: Mapping[str, str]
+    imports: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -111,9 +115,10 @@ class _Loader:
         self.programs: list[SourceProgram] = []
         self.sources: dict[str, str] = {}
         self.open: list[str] = []
+        self.imports: dict[tuple[str, str], str] = {}
 
     def result(self) -> Loaded:
-        return Loaded(tuple(self.programs), (*self.parsed, *self.faults.sorted()), self.sources)
+        return Loaded(tuple(self.programs), (*self.parsed, *self.faults.sorted()), self.sources, self.imports)
 
     def start(self, path: str) -> None:
         """Read a file that the user named."""
@@ -154,6 +159,8 @@ class _Loader:
     def _import(self, statement: ast.Import, importer: str) -> None:
         mend = "a path is relative to this file; a bare name may be a shipped rule file"
         found = self._find(statement.path, importer, statement.span, mend)
+        if found is not None:
+            self.imports[importer, statement.path] = found.name
         if found is None or (found.name in self.sources and found.name not in self.open):
             return
         if max(len(self.open) / LIMITS.imports, len(self.sources) / LIMITS.files) >= 1:

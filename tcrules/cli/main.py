@@ -28,6 +28,7 @@ COMMANDS: dict[str, Entry] = {
     "infer": Entry("infer", "Learn rules from healthy runs."),
     "rules": Entry("rules", "List the shipped rules, or show one."),
     "test": Entry("test", "Run the tests of rules."),
+    "lint": Entry("lint", "Find rules that are sound, but hardly meant."),
     "fmt": Entry("fmt", "Format rule files."),
     "show": Entry("show", "Print a stage of the compilation of a rule file."),
     "lsp": Entry("lsp", "Serve editors (language server)."),
