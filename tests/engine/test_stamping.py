@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from tcrules.engine.analyse import SourceProgram, analyse
+from tcrules.engine.analyse.imports import Loaded
+from tcrules.engine.analyse.lint import lint
 from tcrules.engine.analyse.stamping import stamped
 from tcrules.grammar import parse
 
@@ -43,7 +45,13 @@ def compare(text: str, **parameters: int) -> None:
         return
     assert_same(fast.program.invariants, plain.program.invariants)
     assert_same(fast.program.strata, plain.program.strata)
+    assert_same(fast.program.suppressions, plain.program.suppressions)
     assert fast.program == plain.program
+    one, other = (
+        lint(Loaded((program,), (), {}), analysis.program)
+        for program, analysis in zip(programs, (fast, plain), strict=True)
+    )
+    assert_same(one, other)
 
 
 @settings(max_examples=200, deadline=None)

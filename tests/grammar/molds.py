@@ -27,7 +27,36 @@ _SOUND = (
     '// {text}\ninvariant v-{id} {{\n    each    call(call: C, api: "{word}", step: S), S > {int}\n'
     '    expect  not {{ call(parent: C, api: "{word}") }}\n    message "{{S}}"\n}} // {text}\n',
 )
+_NEW = (
+    'mix(X) :- edge(X, Y), {{ Y = {int} or Y > {int}, X != {int} or named("{word}", {float}) }}.\n',
+    "mix(X) :- edge(X, {int}) or edge({int}, X), X < {int}.\n",
+    "quiet(X) :- edge(X, _), not {{ edge(X, {int}) or edge({int}, X), X > {int} }}.\n",
+    'kinds(N) :- N = count(V) {{ named(X, V), V > {float}, X != "{word}" }}.\n',
+    "sumkinds(N) :- N = count(X + {int}) {{ edge(X, Y), Y < {int} or edge(Y, X) }} - {int}.\n",
+    "top(X) :- X = arg_max(A, V + {float}) {{ named(A, V), V < {float} }}.\n",
+    "low(X) :- edge(X, _), X = arg_min({int}, Y) {{ edge(X, Y), Y > {int} }}.\n",
+    "cost(X, {float}) :- edge(X, {int}).\n",
+    "cost(Y, D + {float}) :- cost(X, D), edge(X, Y), D < {float}.\n",
+    "cost(Y, min_of(D + 1.0, {float})) :- cost(X, D), edge(X, Y), Y != {int}.\n",
+    'cut(slice(X, {int}, length(X) - {int})) :- named(X, _), index_of(X, "{word}") > {int}.\n',
+    'parts(X, count_parts(X, "{word}")) :- named(X, _), split_part(X, "{word}", -{int}) = "{word}".\n',
+    'fixed({int}) :- N = index_of("{word}", "{word}"), N < {int}.\n',
+    'fixed(N) :- N = count_parts(slice("{word}", {int}, -{int}), "{word}").\n',
+    'fixed(N) :- N = length(concat("{word}", lower("{word}"))), {{ N > {int} or N = {int} + {int} }}.\n',
+    "invariant z-{id} {{\n    each    edge(X, Y), {{ X > {int} or Y = {int} }}\n"
+    '    expect  {{ edge(Y, {int}) or X = {int} }}, Y < {int} or named("{word}", {float})\n'
+    '    message "{text} {{X}}"\n}}\n',
+    'suppress known (X: {int}) because "{text}"\n',
+    'suppress known (A: "{word}", X: {int}) because "{text}" until "{date}"\n',
+    '/// {text}\nsuppress known because "{word}" // {text}\n',
+)
+_SOUND += _NEW
 _FAULTY = (
+    "cost(Y, D - {float}) :- cost(X, D), edge(X, Y), D > {float}.\n",
+    "mix(X, Z) :- edge(X, Y), {{ Y = {int} or Z > {int} }}.\n",
+    "top(X) :- X = arg_max(A) {{ named(A, V), V < {float} }}.\n",
+    'suppress unknown (X: {int}) because "{text}"\n',
+    'suppress known (X: "{word}", Q: {float}) because ""\n',
     'edge({int}, "{word}").\n',
     'named("{word}").\n',
     "lost({int}, X) :- edge(X Y).\n",
@@ -41,6 +70,8 @@ _FAULTY = (
     "invariant y-{id} {{\n    each    edge(X, X), X > {int}\n",
 )
 _HEAD = "relation edge(a: int, b: int)\nrelation named(a: string, b: float)\nparam limit: int = 3\n"
+_HEAD += "relation cost(at: int, length: min float)\ncost(0, 0.0).\n"
+_HEAD += 'invariant known {\n    each    edge(X, _), named(A, _)\n    expect  edge(_, X)\n    message "{X} {A}"\n}\n'
 _INT = st.one_of(
     st.integers(0, 20).map(str),
     st.sampled_from(["007", "9223372036854775807", "9223372036854775808", "1" * 30]),
@@ -74,6 +105,7 @@ def _filled(draw: st.DrawFn, hole: str, number: int) -> str:
         "float": _FLOAT,
         "word": _WORD,
         "text": _TEXT,
+        "date": st.sampled_from(["2027-01-31", "2026-02-30", "2028-02-29"]),
         "pattern": st.sampled_from(["a+", "b", "x.*"]),
     }
     return draw(kinds[hole])

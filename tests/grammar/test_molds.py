@@ -83,3 +83,17 @@ def test_what_matters_is_parsed_alone(shape: str) -> None:
 
 def test_a_zero_behind_a_sign_is_parsed_alone() -> None:
     assert compare("p(X) :- q(X), X > -1.5.\np(X) :- q(X), X > -2.5.\np(X) :- q(X), X > -0.0.\n") == 1
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "p(X) :- q(X, Y), {{ Y = {0} or Y > {0}, X != {0} }}.",
+        "p(N) :- N = count(V) {{ q(V, {0}) }}.",
+        "p(X) :- X = arg_max(A, V + {0}) {{ q(A, V) or q(V, {0}) }}.",
+        'p(slice(X, {0}, length(X))) :- q(X), index_of(X, "{0}") > {0}.',
+        "invariant i-{0} {{ each q(X), {{ X > {0} or r(X) }} expect r({0}) message \"{{X}}\" }}",
+    ],
+)
+def test_all_constructs_have_molds(shape: str) -> None:
+    assert compare("\n".join(shape.format(number) for number in range(4))) == 3
