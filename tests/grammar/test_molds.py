@@ -92,7 +92,7 @@ def test_a_zero_behind_a_sign_is_parsed_alone() -> None:
         "p(N) :- N = count(V) {{ q(V, {0}) }}.",
         "p(X) :- X = arg_max(A, V + {0}) {{ q(A, V) or q(V, {0}) }}.",
         'p(slice(X, {0}, length(X))) :- q(X), index_of(X, "{0}") > {0}.',
-        "invariant i-{0} {{ each q(X), {{ X > {0} or r(X) }} expect r({0}) message \"{{X}}\" }}",
+        'invariant i-{0} {{ each q(X), {{ X > {0} or r(X) }} expect r({0}) message "{{X}}" }}',
     ],
 )
 def test_all_constructs_have_molds(shape: str) -> None:
