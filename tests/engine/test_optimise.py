@@ -7,7 +7,7 @@ import sys
 from itertools import combinations
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tcrules.engine import naive
 from tcrules.engine.analyse import analyse, load_text
@@ -26,7 +26,6 @@ for _name in ("helping", "strategies"):
     _spec.loader.exec_module(sys.modules[f"engine_{_name}"])
 helping, strategies = sys.modules["engine_helping"], sys.modules["engine_strategies"]
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 CHAIN = """
 relation edge(from: int, to: int)
 relation path(from: int, to: int)
@@ -74,13 +73,13 @@ def compare_goals(case, draw) -> None:
         assert store.ask(goal) == (names, found)
 
 
-@few
+@helping.examples(40)
 @given(strategies.cases())
 def test_each_rewrite_keeps_all_results(case) -> None:
     compare(case)
 
 
-@few
+@helping.examples(40)
 @given(strategies.cases(), st.data())
 def test_goals_have_the_same_answers_when_only_they_are_derived(case, draw) -> None:
     compare_goals(case, draw)

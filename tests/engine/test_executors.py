@@ -1,4 +1,4 @@
-"""DuckDB says what the naive evaluator says, on random programs and facts."""
+"""DuckDB and NumPy say what the naive evaluator says, on random programs and facts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.families import singles
 from tcrules.engine.plan.build import compile_body, violated, violated_by_difference
 from tcrules.engine.statistics import statistics
+from tcrules.engine.vector import VectorStore
 
 # With --import-mode=importlib a test folder is not importable by name.
 for _name in ("helping", "strategies"):
@@ -24,24 +25,31 @@ helping, strategies = sys.modules["engine_helping"], sys.modules["engine_strateg
 
 
 def compare(case) -> None:
+    """Every store finds the facts, rounds, verdicts, violations and counts of the naive evaluator."""
     program, facts = case.program, case.facts
     model = naive.evaluate(program, facts)
     expected = naive_check(program, lambda invariant: naive.instances(invariant, model), facts.coverage)
+    compare_store(case, model, expected, VectorStore.from_memory(facts, program))
     with DuckDBStore.from_memory(facts, program, Settings(threads=1)) as store:
-        for predicate in program.predicates.values():
-            if not predicate.observed:
-                assert store.rounds(predicate) == model.derived[predicate.name], case.text
-        assert check(program, store, facts.coverage) == expected, case.text
-        assert check(program, store, facts.coverage, grouping=singles) == expected, case.text
+        compare_store(case, model, expected, store)
         for template in program.templates:
             found = {(s.bound, s.free, s.guard): (s.triggers, s.held) for s in statistics(template, store)}
             wanted = naive.statistics(template, model)
             assert found == {(s.bound, s.free, s.guard): (s.triggers, s.held) for s in wanted}, case.text
-        for invariant in program.invariants:
-            trigger = compile_body(invariant.each)
-            one, other = (way(invariant.expect, trigger) for way in (violated, violated_by_difference))
-            listed = store.select(one, invariant.variables)
-            assert listed == store.select(other, invariant.variables), case.text
+
+
+def compare_store(case, model, expected, store) -> None:
+    program, coverage = case.program, case.facts.coverage
+    for predicate in program.predicates.values():
+        if not predicate.observed:
+            assert store.rounds(predicate) == model.derived[predicate.name], case.text
+    assert check(program, store, coverage) == expected, case.text
+    assert check(program, store, coverage, grouping=singles, sharing=False) == expected, case.text
+    for invariant in program.invariants:
+        trigger = compile_body(invariant.each)
+        one, other = (way(invariant.expect, trigger) for way in (violated, violated_by_difference))
+        listed = store.select(one, invariant.variables)
+        assert listed == store.select(other, invariant.variables), case.text
 
 
 @helping.examples(150)
