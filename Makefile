@@ -9,7 +9,7 @@ PIP_ARGS ?=
 PYTEST_ARGS ?= -n 2
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
 
-.PHONY: demo test check clean
+.PHONY: demo test check nightly clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/bin/python:
