@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,3 +73,15 @@ def test_first_rules_can_be_checked(tmp_path: Path):
     code, data = check(run, "--rules", str(rules), "--no-library")
     assert code == 0, data
     assert data["verdicts"]["rate-does-not-rise"]["status"] == "held"
+
+
+def test_the_page_about_plain_datalog_shows_what_is_printed():
+    folder = EXAMPLES / "plain-datalog"
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```console\n(.*?)```", page, re.DOTALL)
+    parts = re.split(r"^\$ tcrules (.*)\n", block, flags=re.MULTILINE)[1:]
+    assert len(parts) == 6
+    for command, printed in zip(parts[::2], parts[1::2], strict=True):
+        done = call(sys.executable, "-m", "tcrules", *shlex.split(command), cwd=folder)
+        assert done.returncode == 0, done.stderr
+        assert [line.rstrip() for line in done.stdout.splitlines()] == printed.splitlines()
