@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tcrules.engine import ir
-from tcrules.engine.analyse.horizon import Links
+from tcrules.engine.analyse.links import Links
 from tcrules.engine.live.closures import (
     Fits,
     Next,

@@ -1,20 +1,22 @@
-"""Derived relations in live checking: facts of one step, made when first asked for, and settled facts as a whole."""
+"""Derived relations in live checking: by step or ordinal when first asked for, settled facts as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tcrules.engine import ir
 from tcrules.engine.limits import EvaluationLimit
 from tcrules.engine.live.compile import Compiled, Source, compile_rule
-from tcrules.engine.live.tables import Facts, Table
+from tcrules.engine.live.tables import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from tcrules.engine import ir
     from tcrules.engine.analyse.horizon import Horizons
     from tcrules.engine.ir import Fact
+    from tcrules.engine.live.ordinals import Ordinals
+    from tcrules.engine.live.tables import Facts
 
 #: A stratum may derive so many facts for one step, or from settled facts.
 MOST_DERIVED = 1_000_000
@@ -30,10 +32,10 @@ class _Layer:
 
 
 class Derived:
-    """What the rules of one program derive from the facts that are held."""
+    """What the rules of one program derive from the facts that are held. With ordinals read them for steps."""
 
-    def __init__(self, program: ir.Program, horizons: Horizons, facts: Facts) -> None:
-        self._facts = facts
+    def __init__(self, program: ir.Program, horizons: Horizons, facts: Facts | Ordinals) -> None:
+        self.facts = facts
         self._layers: dict[str, _Layer] = {}
         self._tables: dict[tuple[str, int | None], Table] = {}
         self._given: dict[str, Table] = {}
@@ -54,7 +56,7 @@ class Derived:
         """The index that an atom looks into when rules are evaluated for a step."""
         name, offset = source.predicate.name, source.offset
         if source.predicate.observed:
-            table = self._facts.settled(name) if offset is None else self._facts.at(name, step + offset)
+            table = self.facts.settled(name) if offset is None else self.facts.at(name, step + offset)
         elif name in self._given:
             table = self._given[name]
         else:
@@ -68,7 +70,7 @@ class Derived:
             self._derive(self._layers[name], step)
         return self._tables[key]
 
-    def forget(self, before: int) -> None:
+    def forget(self, before: float) -> None:
         """Drop facts of earlier steps; if they are asked for again they are derived again."""
         for key in [key for key in self._tables if key[1] is not None and key[1] < before]:
             del self._tables[key]
@@ -110,7 +112,4 @@ class Derived:
 
 
 def _compiled(rule: ir.Rule, horizons: Horizons) -> Compiled:
-    reach = horizons.reach(rule.head.predicate)
-    assert reach is not None, "the caller leaves out what has no reach"
-    term = rule.head.arguments[reach.moments[0]] if reach.moments else None
-    return compile_rule(rule, horizons, term.name if isinstance(term, ir.Var) else "")
+    return compile_rule(rule, horizons, horizons.head(rule))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tcrules.engine.analyse.clocks import CLOCKS, Clock, observed_reach
 from tcrules.engine.check import CheckResult, check
 from tcrules.engine.facts import Coverage, Gap, MemoryFacts, Stored
 from tcrules.engine.live.guards import Calls, Seen
+from tcrules.engine.live.ordinals import Ordinals
 from tcrules.engine.live.tables import Facts, normaliser
 from tcrules.engine.live.watch import Watch
 from tcrules.engine.verdict import MOST_VIOLATIONS, Binding, Counts, RuleVerdict, doubt, verdict
@@ -46,6 +49,7 @@ class LiveSession:
         world: number of ranks; while it is not known, no step is closed and facts wait. A fact of `process` tells it.
         keep: how many facts to keep for rules that are decided at the end; with more, none are kept.
         most_violations: how many violations of one rule are kept; all are counted.
+        clocks: what objects count; a rule that no number of steps bounds may be bounded by one of them.
 
     Cost: a step takes time linear in its facts and instances. Memory: see `memory`.
     """
@@ -58,10 +62,12 @@ class LiveSession:
         world: int | None = None,
         keep: int = 0,
         most_violations: int = MOST_VIOLATIONS,
+        clocks: Sequence[Clock] = CLOCKS,
     ) -> None:
         self.coverage = coverage or Coverage(frozenset())
         self._all_recorded = coverage is None
         self._facts, self._seen, self._calls = Facts(), Seen(), Calls()
+        self._ordinals = {clock: Ordinals(clock, self._facts) for clock in clocks}
         self._most, self._keep = most_violations, keep
         self._kept: dict[str, list[Fact]] | None = {} if keep else None
         self._number_kept = 0
@@ -90,7 +96,7 @@ class LiveSession:
             if predicate.observed and self._relations.get(name, _Relation(predicate)).predicate != predicate:
                 raise ValueError(f"relation {name} has other columns than in the rules of the session")
         since = None if self._latest == -math.inf else int(self._latest) + 1
-        watch = Watch(program, self._facts, self._seen, self._calls, self._most, since)
+        watch = Watch(program, self._facts, self._ordinals, (self._seen, self._calls), self._most, since)
         self._watches.append(watch)
         for name, predicate in program.predicates.items():
             if predicate.observed:
@@ -190,16 +196,37 @@ class LiveSession:
         self._settle()
         for step in steps:
             for watch in self._watches:
-                for watcher in watch.watchers:
-                    decided = watcher.decide(step, self._facts, watch.derived, self.coverage)
+                for watcher in watch.by(None):
+                    decided = watcher.decide(step, step, self.coverage)
                     found += [Found(invariant.id, binding, step) for invariant, binding in decided]
         for step in sorted(step for step in events if step > self._closed):
             self._note(step)
+            found += self._count(step)
+        if until == math.inf:
+            found += self._count(max(events, default=0), end=True)
         self._closed = until
         if until != math.inf:
             self._facts.forget(int(until) + 1)
             for watch in self._watches:
-                watch.derived.forget(int(until) + 1 - back)
+                watch.forget(int(until) + 1 - back)
+        return found
+
+    def _count(self, step: int, *, end: bool = False) -> list[Found]:
+        """Decide the ordinals that objects have left with a step; `end`: all that are open."""
+        found: list[Found] = []
+        for clock, ordinals in self._ordinals.items():
+            if not ordinals.back:
+                continue
+            for relation, why in ordinals.take(step).items() if not end else ():
+                for watcher in (watcher for watch in self._watches for watcher in watch.by(clock)):
+                    if relation in watcher.reads:
+                        watcher.wrong = watcher.wrong or why
+            for moments in ordinals.close(end=end):
+                for watch in self._watches:
+                    for moment, watcher in ((m, watcher) for m in moments for watcher in watch.by(clock)):
+                        decided = watcher.decide(moment, step, self.coverage)
+                        found += [Found(invariant.id, binding, step) for invariant, binding in decided]
+                    watch.forget(math.inf, clock)
         return found
 
     def _note(self, step: int) -> None:
@@ -217,7 +244,7 @@ class LiveSession:
         self._unsettled = False
         new = self._facts.take_new()
         for watch in self._watches:
-            watch.unsettle({**new, **watch.derived.settle_again()}, self._seen)
+            watch.unsettle(new, self._seen)
 
     def _watchers(self) -> Iterable[Watcher]:
         return (watcher for watch in self._watches for watcher in watch.watchers)
@@ -239,7 +266,7 @@ class LiveSession:
             left = dict(watch.late)
             for watcher in watch.watchers:
                 if watcher.horizon.first_steps == ():
-                    watcher.decide(0, self._facts, watch.derived, self.coverage)  # it reads no events
+                    watcher.decide(0, 0, self.coverage)  # it reads no events
                 for found, broken in watcher.tally.verdicts(self.coverage):
                     if watcher.wrong:
                         left[found.rule] = watcher.wrong
@@ -290,7 +317,10 @@ class LiveSession:
 
     def held(self) -> dict[str, int]:
         """How many facts are held now, by relation; those kept for the end are not counted."""
-        return {name: number for name, number in self._facts.held().items() if number}
+        held = Counter(self._facts.held())
+        for ordinals in self._ordinals.values():
+            held.update(ordinals.held())
+        return {name: number for name, number in held.items() if number}
 
     def late_rules(self) -> dict[str, str]:
         """The rules that no step decides, each with the literal that looks back without a bound."""
@@ -299,11 +329,14 @@ class LiveSession:
     def memory(self) -> str:
         """What is remembered, as text: computed from the rules alone.
 
-        Facts of steps that are not closed on all ranks are held besides, and settled facts that only a rule that is
-        added later may read.
+        Facts of steps and ordinals that are not closed on all ranks are held besides, and settled facts that only a
+        rule that is added later may read.
         """
         back = sorted(self._facts.back.items())
         lines = [f"{name}: {_steps(steps)}" for name, steps in back]
+        for clock, ordinals in self._ordinals.items():
+            kept = sorted(ordinals.back.items())
+            lines += [f"{name}: {_ordinals(number)} of each {clock.of}" for name, number in kept]
         read = {name for watcher in self._watchers() for name in watcher.reads & self._relations.keys()}
         lines += [f"{name}: all" for name in sorted(read) if self._relations[name].settled]
         lines += [f"{rule}: at the end, because of {why}" for rule, why in sorted(self.late_rules().items())]
@@ -314,8 +347,6 @@ class _Relation:
     """How to read the rows of an observed relation."""
 
     def __init__(self, predicate: Predicate) -> None:
-        from tcrules.engine.analyse.horizon import observed_reach
-
         reach = observed_reach(predicate)
         self.predicate = predicate
         self.settled = reach is not None and reach.settled
@@ -340,3 +371,7 @@ def _unbounded(literal: str) -> str:
 
 def _steps(back: int) -> str:
     return "the step itself" if back == 0 else f"the step itself and {back} before"
+
+
+def _ordinals(back: int) -> str:
+    return "1 ordinal" if back == 0 else f"{back + 1} ordinals"

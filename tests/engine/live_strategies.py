@@ -16,6 +16,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 from tcrules.engine import ir
 from tcrules.engine.analyse import analyse, load_text
+from tcrules.engine.analyse.clocks import Clock
 from tcrules.engine.facts import Coverage, Gap, MemoryFacts, Stored
 from tcrules.grammar.render import render
 
@@ -40,6 +41,20 @@ SETTLED: dict[str, tuple[tuple[str, str], ...]] = {
 }
 UNPLACED: dict[str, tuple[tuple[str, str], ...]] = {"place": (("call", "call"), ("a", "int"))}
 OBSERVED = EVENTS | SETTLED | UNPLACED
+#: Relations about things that count, and what live checking knows of them.
+COUNTED: dict[str, tuple[tuple[str, str], ...]] = {
+    "tick": (
+        ("rank", "rank"),
+        ("call", "call"),
+        ("thing", "thing"),
+        ("nth", "int"),
+        ("step", "step"),
+        ("a", "int"),
+    ),
+    "mark": (("rank", "rank"), ("call", "call"), ("thing", "thing"), ("step", "step"), ("a", "int")),
+    "item": SETTLED["item"],
+}
+CLOCKS = (Clock("thing", ("thing",), ("nth",), frozenset({"tick"}), frozenset({"tick", "mark"})),)
 base.DOMAINS.update(
     rank=[0, 1],
     step=list(range(STEPS)),
@@ -211,7 +226,7 @@ def _rows(draw: Callable[..., object], name: str, most: int) -> list[tuple]:
 
 def _moment(draw: Callable[..., object], name: str, row: tuple) -> tuple[int, int]:
     """The rank that reports a fact, and the step before whose end it does so."""
-    values = {kind: value for (_, kind), value in zip(OBSERVED[name], row, strict=True)}
+    values = {kind: value for (_, kind), value in zip((OBSERVED | COUNTED)[name], row, strict=True)}
     rank = values.get("rank", draw(st.integers(0, WORLD - 1)))
     early = 0 if draw(st.integers(0, 3)) else draw(st.integers(0, STEPS - 1))
     return rank, values.get("step", early)
@@ -283,4 +298,107 @@ def streams(draw: Callable[..., object], most_facts: int = 12, strata: int = 2) 
     told = tuple(action[1] for action in actions if action[0] == "gap")
     stored = {name: tuple(Stored(0, row) for row in rows) for name, rows in facts.items()}
     coverage = Coverage(recorded, told, complete=not writer.chance(6))
+    return Stream(text, analysis.program, tuple(actions), MemoryFacts(stored, coverage))
+
+
+# ------------------------------------------------------------------------------------------------ things that count
+
+
+class _Counting:
+    """Rules over the ordinals of one thing; now and then one that has no bound."""
+
+    def __init__(self, draw: Callable[..., object]) -> None:
+        self.draw = draw
+        self.derived = False
+        self.number = 0
+
+    def pick(self, *values: str) -> str:
+        return self.draw(st.sampled_from(values))
+
+    def atom(self, *, first: bool = False, derived: bool = True) -> str:
+        names = ["tick", "tick", "mark", "item"] + ["d"] * (2 * derived and self.derived)
+        name = "tick" if first else self.pick(*names)
+        thing = self.pick(*["O0"] * 12, "O1")
+        nth = "N0" if first else self.pick("N0", "N0", "N0", "N0", "N0 - 1", "N0 + 1", "N0 - 2", "N1")
+        extra = self.pick("", "", "a: A0", "a: A1", "a: 0")
+        if name == "item":
+            return f"item(thing: {thing}{', ' + extra if extra else ''})"
+        if name == "mark":  # the call tells which ordinal it belongs to
+            self.number += 1
+            call = f"C{self.number}"
+            return f"mark(call: {call}, thing: {thing}), tick(call: {call}, nth: {nth})"
+        rank = self.pick("", "", "rank: R0", "rank: 0", "rank: R1") if name == "tick" else ""
+        step = self.pick("", "", "step: S0") if name == "tick" and first else ""
+        parts = [f"thing: {thing}", f"nth: {nth}", rank, step, extra]
+        return f"{name}({', '.join(part for part in parts if part)})"
+
+    def body(self, *, derived: bool = True) -> str:
+        parts = [self.atom(first=True, derived=derived)]
+        parts += [self.atom(derived=derived) for _ in range(self.draw(st.integers(0, 2)))]
+        choice = self.draw(st.integers(0, 5))
+        if choice == 0:
+            parts.append(f"not {{ {self.atom(derived=derived)} }}")
+        if choice == 1:
+            parts.append(f"Z = count {{ {self.atom(derived=derived)} }}, Z != 1")
+        return ", ".join(parts)
+
+    def text(self) -> str:
+        lines = ["type thing <: string"]
+        for name, columns in COUNTED.items():
+            lines.append(f"relation {name}({', '.join(f'{column}: {kind}' for column, kind in columns)})")
+        if self.draw(st.booleans()):
+            lines.append("relation d(thing: thing, nth: int, a: int)")
+            for _ in range(self.draw(st.integers(1, 2))):
+                last = self.pick("A9", "N0")
+                more = ", tick(thing: O0, nth: N0, a: A9)" if last == "A9" else ""
+                lines.append(f"d(thing: O0, nth: N0, a: {last}) :- {self.body(derived=False)}{more}.")
+            self.derived = True
+        for number in range(3):
+            wanted = [self.atom() for _ in range(self.draw(st.integers(1, 2)))]
+            lines.append(
+                f'invariant i{number} {{ each {self.body()} expect {", ".join(wanted)} message "m" }}'
+            )
+        return "\n".join(lines) + "\n"
+
+
+def _counted_rows(draw: Callable[..., object]) -> dict[str, list[tuple]]:
+    """What things count goes up with the steps of each rank, but for a few facts."""
+    small = st.sampled_from(base.DOMAINS["int"])
+    ticks: list[tuple] = []
+    marks: list[tuple] = []
+    call = 0
+    spoilt = draw(st.integers(0, 5)) == 3
+    for rank in range(WORLD):
+        for thing in base.DOMAINS["thing"]:
+            nth = draw(st.integers(0, 1))
+            for step in range(STEPS):
+                for _ in range(draw(st.integers(0, 2))):
+                    call += 1
+                    nth += draw(st.integers(0, 1))
+                    told = draw(st.integers(0, 5)) if spoilt else nth
+                    ticks.append((rank, call, thing, told, step, draw(small)))
+                    if draw(st.booleans()):
+                        marks.append((rank, call, thing, step, draw(small)))
+    items = draw(st.lists(st.tuples(st.sampled_from(base.DOMAINS["thing"]), small), max_size=3, unique=True))
+    if spoilt and marks and draw(st.booleans()):
+        marks.append((0, call + 1, "x", 0, 0))
+    return {"tick": ticks, "mark": marks, "item": items}
+
+
+@st.composite
+def counting(draw: Callable[..., object]) -> Stream:
+    """Rules that count along things, and a run in which things count."""
+    text = _Counting(draw).text()
+    loaded = load_text(text, "random.tcr")
+    analysis = analyse(loaded.programs)
+    errors = [d for d in (*loaded.diagnostics, *analysis.diagnostics) if d.severity == "error"]
+    assert not errors and analysis.program is not None, f"{text}\n{render(errors, loaded.sources)}"
+    facts = _counted_rows(draw)
+    gaps = []
+    if draw(st.integers(0, 3)) == 2:
+        first = draw(st.integers(0, STEPS - 1))
+        gaps = [Gap(draw(st.sampled_from(["tick", "mark"])), draw(st.integers(-1, 1)), first, first, "lost")]
+    actions = _arrival(draw, facts, gaps)
+    stored = {name: tuple(Stored(0, row) for row in rows) for name, rows in facts.items()}
+    coverage = Coverage(frozenset(COUNTED), tuple(gaps), complete=draw(st.integers(0, 5)) != 3)
     return Stream(text, analysis.program, tuple(actions), MemoryFacts(stored, coverage))

@@ -41,7 +41,7 @@ def batch(program, facts, coverage, rules):
 def live(stream, keep):
     """A session to which everything happened, its result, and the violations that it found on the way."""
     coverage = Coverage(stream.facts.coverage.recorded)
-    session = LiveSession(stream.program, coverage, keep=keep)
+    session = LiveSession(stream.program, coverage, keep=keep, clocks=strategies.CLOCKS)
     found = []
     for action in stream.actions:
         if action[0] == "feed":
@@ -55,8 +55,15 @@ def live(stream, keep):
     return session, session.close(complete=stream.facts.coverage.complete, batch=batch), found
 
 
+#: What a rule says whose assumptions were wrong.
+BROKEN = ("came after", "belongs to no ordinal", "has facts at steps")
 #: How many rules were decided in which way.
 SHARE: Counter[str] = Counter()
+
+
+def by_ordinal(session) -> set[str]:
+    """Rules that are decided by what objects count."""
+    return {m.id for w in session._watchers() if w.horizon.clock is not None for m in w.family.members}
 
 
 def compare(stream) -> None:
@@ -65,16 +72,16 @@ def compare(stream) -> None:
     _, result, _ = live(stream, KEPT)
     assert result == expected, stream.text
     session, alone, found = live(stream, 0)
-    late = session.late_rules()
+    late, counting = session.late_rules(), by_ordinal(session)
     for invariant, verdict, wanted in zip(program.invariants, alone.verdicts, expected.verdicts, strict=True):
         if invariant.id in late:
             how = "late"
             assert verdict.status == "unknown"
-        elif any("came after" in reason for reason in verdict.reasons):
+        elif any(broken in reason for reason in verdict.reasons for broken in BROKEN):
             how = "too late facts"
             assert verdict.status == "unknown"
         else:
-            how = f"live {wanted.status}"
+            how = f"{'counting' if invariant.id in counting else 'live'} {wanted.status}"
             assert verdict == wanted, stream.text
             if wanted.status == "violated" and not facts.coverage.gaps:
                 told = {v.binding for v in found if v.rule == invariant.id}
@@ -89,12 +96,26 @@ def test_random_programs(stream) -> None:
     compare(stream)
 
 
+@few
+@given(strategies.counting())
+def test_random_programs_that_count(stream) -> None:
+    compare(stream)
+
+
+def test_most_rules_that_count_were_decided_live() -> None:
+    counted = {how.split()[1]: n for how, n in SHARE.items() if how.startswith("counting")}
+    if sum(SHARE.values()) < 100 or not counted:
+        pytest.skip("runs after the property")
+    assert counted["violated"] > 20 and counted["held"] > 5, SHARE
+    assert sum(counted.values()) > 100, SHARE
+
+
 def test_most_rules_were_decided_live() -> None:
     """The property above must not be about rules that are handed to batch checking."""
     total = sum(SHARE.values())
     if total < 100:
         pytest.skip("runs after the property")
-    lively = sum(number for how, number in SHARE.items() if how.startswith("live"))
+    lively = sum(number for how, number in SHARE.items() if how.startswith(("live", "counting")))
     busy = SHARE["live violated"] + SHARE["live held"]
     assert lively > 0.45 * total and busy > total / 6, SHARE
 
