@@ -28,9 +28,13 @@ _LIMIT = 1 << (BITS - 2)
 
 @dataclass(slots=True)
 class _Object:
-    """What counts. `start`: its ordinal 0 as a moment; `highest`: the latest moment that each rank has reached."""
+    """What counts. `start`: its ordinal 0 as a moment; `highest`: the latest moment that each rank has reached.
+
+    `alone`: it stands for a call that no fact gives an ordinal; it is closed with its step.
+    """
 
     start: int
+    alone: bool = False
     highest: dict[Any, int] = field(default_factory=dict)
     held: set[int] = field(default_factory=set)
     closed: float = -math.inf
@@ -44,7 +48,7 @@ class _Layout:
         counted = ordinal_columns(predicate, clock) if predicate.name in clock.relations else None
         self.object = _tuple(tuple(map(names.index, clock.keys)))
         self.ordinal = _tuple(tuple(map(names.index, clock.columns))) if counted is not None else None
-        self.call = names.index(OWN) if predicate.name in clock.calls and OWN in names else None
+        self.call = names.index(OWN) if predicate.name in clock.calls and OWN in names else -1
         ranks = [at for at, column in enumerate(predicate.columns) if column.type.name == "rank"]
         self.rank = ranks[0] if ranks else None
 
@@ -63,7 +67,8 @@ class Ordinals:
         self._rows: dict[str, dict[int, list[Fact]]] = {}
         self._tables: dict[tuple[str, int], Table] = {}
         self._objects: dict[Fact, _Object] = {}
-        self._moved: dict[Fact, _Object] = {}
+        self._moved: dict[int, _Object] = {}
+        self._number = 0
         self._back: dict[str, int] = {}
         self._ahead: set[int] = {0}
 
@@ -115,29 +120,33 @@ class Ordinals:
                 if moment is None:
                     wrong[name] = f"a fact of {name} has an ordinal of {self.clock.of} that is too large"
                     continue
-                if (
-                    layout.call is not None
-                    and calls.setdefault(row[layout.call], (thing, moment))[1] != moment
-                ):
+                if layout.call >= 0 and calls.setdefault(row[layout.call], (thing, moment))[1] != moment:
                     wrong[name] = f"call {row[layout.call]} has two ordinals of {self.clock.of}"
                 self._file(name, layout, row, thing, moment, wrong)
         for name, layout in self._layouts.items():
-            for row in self._facts.at(name, step).rows if name not in counted else ():
-                place = calls.get(row[layout.call]) if layout.call is not None else None
-                if place is None or self._objects.get(layout.object(row)) is not place[0]:
-                    wrong[name] = (
-                        f"a fact of {name} has a call that belongs to no ordinal of its {self.clock.of}"
-                    )
+            for row in self._facts.at(name, step).rows if layout.ordinal is None else ():
+                thing, moment = calls.get(row[layout.call]) or self._alone(calls, row[layout.call])
+                if not thing.alone and self._objects.get(layout.object(row)) is not thing:
+                    wrong[name] = f"call {row[layout.call]} has an ordinal of another {self.clock.of}"
                     continue
-                self._file(name, layout, row, *place, wrong)
+                self._file(name, layout, row, thing, moment, wrong)
         return wrong
 
     def _object(self, name: Fact) -> _Object:
         thing = self._objects.get(name)
         if thing is None:
-            start = len(self._objects) << (BITS * len(self.clock.columns))
-            thing = self._objects[name] = _Object(start)
+            thing = self._objects[name] = _Object(self._start())
         return thing
+
+    def _alone(self, calls: dict[Any, tuple[_Object, int]], call: object) -> tuple[_Object, int]:
+        """A moment of its own for a call that no fact gives an ordinal."""
+        start = self._start()
+        calls[call] = (_Object(start, alone=True), start)
+        return calls[call]
+
+    def _start(self) -> int:
+        self._number += 1
+        return self._number << (BITS * len(self.clock.columns))
 
     def _file(
         self, name: str, layout: _Layout, row: Fact, thing: _Object, moment: int, wrong: dict[str, str]
@@ -150,7 +159,7 @@ class Ordinals:
         rank = row[layout.rank] if layout.rank is not None else 0
         if moment > thing.highest.get(rank, -math.inf):
             thing.highest[rank] = moment
-            self._moved[layout.object(row)] = thing
+            self._moved[thing.start] = thing
 
     # -------------------------------------------------------------------------------------------- time
 
@@ -162,7 +171,7 @@ class Ordinals:
         moved = list(self._objects.values() if end else self._moved.values())
         self._moved.clear()
         for thing in moved:
-            until = math.inf if end else min(thing.highest.values(), default=-math.inf) - 1
+            until = math.inf if end or thing.alone else min(thing.highest.values(), default=-math.inf) - 1
             if until > thing.closed:
                 near = {moment + more for moment in thing.held for more in self._ahead}
                 ready = sorted(moment for moment in near if thing.closed < moment <= until)

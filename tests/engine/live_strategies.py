@@ -310,6 +310,7 @@ class _Counting:
     def __init__(self, draw: Callable[..., object]) -> None:
         self.draw = draw
         self.derived = False
+        self.loose = draw(st.integers(0, 4)) == 3
         self.number = 0
 
     def pick(self, *values: str) -> str:
@@ -318,14 +319,20 @@ class _Counting:
     def atom(self, *, first: bool = False, derived: bool = True) -> str:
         names = ["tick", "tick", "mark", "item"] + ["d"] * (2 * derived and self.derived)
         name = "tick" if first else self.pick(*names)
-        thing = self.pick(*["O0"] * 12, "O1")
-        nth = "N0" if first else self.pick("N0", "N0", "N0", "N0", "N0 - 1", "N0 + 1", "N0 - 2", "N1")
+        thing = "O0" if first else self.pick(*["O0"] * 16, "O1")
+        nth = (
+            "N0"
+            if first
+            else self.pick("N0", "N0", "N0", "N0", "N0 - 1", "N0 + 1", "N0 - 2", *["N1"] * self.loose)
+        )
         extra = self.pick("", "", "a: A0", "a: A1", "a: 0")
         if name == "item":
             return f"item(thing: {thing}{', ' + extra if extra else ''})"
         if name == "mark":  # the call tells which ordinal it belongs to
             self.number += 1
             call = f"C{self.number}"
+            if self.draw(st.integers(0, 3)) == 2:
+                return f"tick(call: {call}, thing: {thing}, nth: {nth}), not {{ mark(call: {call}) }}"
             return f"mark(call: {call}, thing: {thing}), tick(call: {call}, nth: {nth})"
         rank = self.pick("", "", "rank: R0", "rank: 0", "rank: R1") if name == "tick" else ""
         step = self.pick("", "", "step: S0") if name == "tick" and first else ""
@@ -334,6 +341,8 @@ class _Counting:
 
     def body(self, *, derived: bool = True) -> str:
         parts = [self.atom(first=True, derived=derived)]
+        if derived and self.draw(st.integers(0, 7)) == 5:  # what stands alone is known by its call only
+            return "mark(call: C0, thing: O0), not { tick(call: C0, nth: N9), tick(thing: O0, nth: N9 - 1) }"
         parts += [self.atom(derived=derived) for _ in range(self.draw(st.integers(0, 2)))]
         choice = self.draw(st.integers(0, 5))
         if choice == 0:
@@ -354,10 +363,11 @@ class _Counting:
                 lines.append(f"d(thing: O0, nth: N0, a: {last}) :- {self.body(derived=False)}{more}.")
             self.derived = True
         for number in range(3):
+            body = self.body()
             wanted = [self.atom() for _ in range(self.draw(st.integers(1, 2)))]
-            lines.append(
-                f'invariant i{number} {{ each {self.body()} expect {", ".join(wanted)} message "m" }}'
-            )
+            if body.startswith("mark(call: C0"):
+                wanted = ["tick(call: C0, nth: N0)"]
+            lines.append(f'invariant i{number} {{ each {body} expect {", ".join(wanted)} message "m" }}')
         return "\n".join(lines) + "\n"
 
 
@@ -372,7 +382,7 @@ def _counted_rows(draw: Callable[..., object]) -> dict[str, list[tuple]]:
         for thing in base.DOMAINS["thing"]:
             nth = draw(st.integers(0, 1))
             for step in range(STEPS):
-                for _ in range(draw(st.integers(0, 2))):
+                for _ in range(draw(st.integers(step == 0, 2))):
                     call += 1
                     nth += draw(st.integers(0, 1))
                     told = draw(st.integers(0, 5)) if spoilt else nth
@@ -380,8 +390,10 @@ def _counted_rows(draw: Callable[..., object]) -> dict[str, list[tuple]]:
                     if draw(st.booleans()):
                         marks.append((rank, call, thing, step, draw(small)))
     items = draw(st.lists(st.tuples(st.sampled_from(base.DOMAINS["thing"]), small), max_size=3, unique=True))
-    if spoilt and marks and draw(st.booleans()):
-        marks.append((0, call + 1, "x", 0, 0))
+    more = range(draw(st.integers(0, 2)))  # calls that no other fact is about
+    marks += [(0, call + 1 + at, "x", draw(st.integers(0, STEPS - 1)), 0) for at in more]
+    if spoilt and ticks:
+        marks.append((0, ticks[0][1], "y", ticks[0][4], 0))
     return {"tick": ticks, "mark": marks, "item": items}
 
 

@@ -56,7 +56,7 @@ def live(stream, keep):
 
 
 #: What a rule says whose assumptions were wrong.
-BROKEN = ("came after", "belongs to no ordinal", "has facts at steps")
+BROKEN = ("came after", "another thing", "two ordinals", "has facts at steps")
 #: How many rules were decided in which way.
 SHARE: Counter[str] = Counter()
 

@@ -83,12 +83,20 @@ BOUNDED = [
     "tied-weights-stay-tied", "used-gradients-are-finite", "workers-draw-differently",
 ]
 # fmt: on
+#: Rules that are decided when an object has counted on: an optimizer's step, a loader's epoch, a group's collective.
+COUNTING = {
+    "collectives-match": "group",
+    "gradients-start-empty": "optimizer",
+    "learning-rates-agree": "optimizer",
+    "reductions-agree": "group",
+    "replicated-gradients-are-equal": "optimizer",
+    "workers-yield-different-batches": "loader",
+}
 #: The others, by why: the literal of each looks back without a bound.
 UNBOUNDED = {
-    "counts along one object (nth, epoch, index), whose next event may be any number of steps away": """
-        batches-change collectives-match epochs-are-reshuffled gradients-start-empty learning-rates-agree
-        reductions-agree replicated-gradients-are-equal sampler-is-told-the-epoch scheduler-steps-once
-        workers-vary-over-epochs workers-yield-different-batches""",
+    "counts along one object, but also asks what happened at any step (training_loader) or in between": """
+        batches-change epochs-are-reshuffled sampler-is-told-the-epoch scheduler-steps-once
+        workers-vary-over-epochs""",
     "asks what happened, or did not happen, at any step": """
         accumulation-windows-are-equal first-layers-get-gradients float16-training-is-scaled
         learning-rate-is-positive low-precision-params-move optimizer-before-scheduler optimizer-finds-gradients
@@ -103,8 +111,12 @@ UNBOUNDED = {
 
 def test_which_rules_are_decided_with_each_step() -> None:
     """A rule that changes sides is worth a look: a bound that was lost costs users a live answer."""
-    late = LiveSession(library()).late_rules()
-    assert sorted({invariant.id for invariant in library().invariants} - set(late)) == sorted(BOUNDED)
+    session = LiveSession(library())
+    late = session.late_rules()
+    bounded = {invariant.id for invariant in library().invariants} - set(late)
+    assert sorted(bounded) == sorted([*BOUNDED, *COUNTING])
+    clocks = {w.family.members[0].id: w.horizon.clock.of for w in session._watchers() if w.horizon.clock}
+    assert clocks == COUNTING
     assert sorted(late) == sorted(rule for rules in UNBOUNDED.values() for rule in rules.split())
 
 
@@ -115,4 +127,5 @@ def test_no_bounded_rule_looks_back_further_than_a_step() -> None:
         == 1
     )
     assert "forward: the step itself and 1 before" in session.memory().splitlines()
+    assert "optimizer_step: 2 ordinals of each optimizer" in session.memory().splitlines()
     assert "parameter: all" in session.memory().splitlines()
