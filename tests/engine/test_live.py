@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from tcrules.engine import naive
 from tcrules.engine.check import check, naive_check
@@ -23,12 +23,6 @@ for _name in ("helping", "live_strategies"):
     _spec.loader.exec_module(sys.modules[f"live_{_name}"])
 helping, strategies = sys.modules["live_helping"], sys.modules["live_live_strategies"]
 
-few = settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
-many = settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 KEPT = 1_000_000
 
 
@@ -90,13 +84,13 @@ def compare(stream) -> None:
         SHARE[how] += 1
 
 
-@few
+@helping.examples(100)
 @given(strategies.streams())
 def test_random_programs(stream) -> None:
     compare(stream)
 
 
-@few
+@helping.examples(100)
 @given(strategies.counting())
 def test_random_programs_that_count(stream) -> None:
     compare(stream)
@@ -120,8 +114,7 @@ def test_most_rules_were_decided_live() -> None:
     assert lively > 0.45 * total and busy > total / 6, SHARE
 
 
-@pytest.mark.slow
-@many
+@helping.examples(100)
 @given(strategies.streams(most_facts=20, strata=3))
 def test_more_random_programs(stream) -> None:
     compare(stream)
@@ -306,7 +299,7 @@ def test_what_was_kept_is_decided_by_the_store() -> None:
 # ------------------------------------------------------------------------------------------------ less coverage
 
 
-@few
+@helping.examples(100)
 @given(strategies.streams(), st.data())
 def test_less_coverage_never_turns_unknown_into_a_verdict(stream, data) -> None:
     """Gaps are added and relations taken from what was recorded; no rule that was unknown becomes decided."""
