@@ -211,7 +211,7 @@ def test_json_has_what_programs_rely_on():
     )
     data = json.loads(as_json(report(located, r="violated", u="unknown")))
     assert data["schema_version"] == 1
-    assert data["summary"] == {"violated": 1, "held": 0, "vacuous": 0, "unknown": 1}
+    assert data["summary"] == {"violated": 1, "held": 0, "vacuous": 0, "unknown": 1, "suppressed": 0}
     assert data["violations"][0]["first_step"] is None
     assert data["violations"][0]["location"] == {"file": "t.py", "line": 3}
     assert set(data["verdicts"]["u"]) == {"status", "violated", "held", "unknown", "reasons"}
