@@ -8,7 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import event, given
+from hypothesis import Phase, event, given, settings
 from hypothesis import strategies as st
 from tcrules.engine import naive
 from tcrules.engine.check import check, naive_check
@@ -51,8 +51,6 @@ def live(stream, keep):
 
 #: What a rule says whose assumptions were wrong.
 BROKEN = ("came after", "another thing", "two ordinals", "has facts at steps")
-#: How many rules were decided in which way.
-SHARE: Counter[str] = Counter()
 
 
 def by_ordinal(session) -> set[str]:
@@ -60,13 +58,15 @@ def by_ordinal(session) -> set[str]:
     return {m.id for w in session._watchers() if w.horizon.clock is not None for m in w.family.members}
 
 
-def compare(stream) -> None:
+def compare(stream) -> list[str]:
+    """Compare live with batch checking; in which way each rule was decided."""
     program, facts = stream.program, stream.facts
     expected = batch(program, facts, facts.coverage, program.invariants)
     _, result, _ = live(stream, KEPT)
     assert result == expected, stream.text
     session, alone, found = live(stream, 0)
     late, counting = session.late_rules(), by_ordinal(session)
+    ways = []
     for invariant, verdict, wanted in zip(program.invariants, alone.verdicts, expected.verdicts, strict=True):
         if invariant.id in late:
             how = "late"
@@ -81,7 +81,8 @@ def compare(stream) -> None:
                 told = {v.binding for v in found if v.rule == invariant.id}
                 assert told <= set(expected.violations[invariant.id]), stream.text
         event(how)
-        SHARE[how] += 1
+        ways.append(how)
+    return ways
 
 
 @helping.examples(100)
@@ -96,21 +97,23 @@ def test_random_programs_that_count(stream) -> None:
     compare(stream)
 
 
-def test_most_rules_that_count_were_decided_live() -> None:
-    counted = {how.split()[1]: n for how, n in SHARE.items() if how.startswith("counting")}
-    if sum(counted.values()) < 150:
-        pytest.skip("runs after the property")
-    assert counted["violated"] > 10 and counted["held"] > 0, SHARE
+@pytest.mark.parametrize(
+    ("streams", "way", "violated", "held", "share"),
+    [(strategies.streams, "live", 10, 5, 0.5), (strategies.counting, "counting", 30, 10, 0.4)],
+)
+def test_most_rules_are_decided_live(streams, way: str, violated: int, held: int, share: float) -> None:
+    """The properties must not be about rules that are handed to batch checking. The same programs each time."""
+    ways: Counter[str] = Counter()
 
+    @settings(helping.examples(1), max_examples=60, derandomize=True, phases=[Phase.generate], database=None)
+    @given(streams())
+    def count(stream) -> None:
+        ways.update(compare(stream))
 
-def test_most_rules_were_decided_live() -> None:
-    """The property above must not be about rules that are handed to batch checking."""
-    total = sum(SHARE.values())
-    if total < 300:
-        pytest.skip("runs after the property")
-    lively = sum(number for how, number in SHARE.items() if how.startswith(("live", "counting")))
-    busy = SHARE["live violated"] + SHARE["live held"]
-    assert lively > 0.3 * total and busy > total / 20, SHARE
+    count()
+    assert ways[f"{way} violated"] >= violated and ways[f"{way} held"] >= held, ways
+    decided = sum(number for how, number in ways.items() if how.startswith(way))
+    assert decided >= share * ways.total(), ways
 
 
 @helping.examples(100)
