@@ -37,6 +37,7 @@ class CheckResult:
     evaluated: int
 
 
+@collector_paused()
 def check(
     program: Program,
     store: Store,
@@ -64,8 +65,7 @@ def check(
     verdicts: dict[str, RuleVerdict] = {}
     found: dict[str, tuple[Binding, ...]] = {}
     evaluated = 0
-    with collector_paused():
-        groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
+    groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
     for family in groups:
         missing = doubt(family.invariant, coverage).rule
         if missing:
@@ -171,7 +171,6 @@ def _check_family(
             store.drop_relation(atom.predicate)
 
 
-@collector_paused()
 def _judge(
     family: Family,
     store: Store,

@@ -38,6 +38,7 @@ class Keys:
 
     def __init__(self) -> None:
         self._plain: dict[int, int] = {}
+        self._types: dict[int, int] = {}
         self._numbers: dict[object, int] = {}
         self._constants: list[ir.Const] = []
 
@@ -59,12 +60,22 @@ class Keys:
 
     def _atom(self, atom: ir.Atom) -> object:
         plain, before = self._plain, len(self._constants)
-        terms = [plain.get(id(term)) or self._key(term) for term in atom.arguments]
+        terms = [
+            self._constant(term) if term.__class__ is ir.Const else plain.get(id(term)) or self._key(term)
+            for term in atom.arguments
+        ]
         key = (plain.get(id(atom.predicate)) or self._key(atom.predicate), *terms)
         if len(self._constants) > before:
             return key
         plain[id(atom)] = number = self._number(key)
         return number
+
+    def _constant(self, constant: ir.Const) -> int:
+        self._constants.append(constant)
+        key = self._types.get(id(constant.type))
+        if key is None:
+            key = self._types[id(constant.type)] = -1 - self._number(constant.type.name)
+        return key
 
     def _key(self, node: object) -> object:
         """A number for what has no constant, the same for equal nodes; -1 - number of its type for a constant."""
@@ -72,8 +83,7 @@ class Keys:
         if known is not None:
             return known
         if isinstance(node, ir.Const):
-            self._constants.append(node)
-            return -1 - self._number(node.type.name)
+            return self._constant(node)
         before = len(self._constants)
         key = self._parts(node)
         if len(self._constants) > before:

@@ -10,6 +10,7 @@ import signal
 import threading
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,10 +88,11 @@ def _time(seconds: float | None) -> Iterator[None]:
             raise EvaluationLimit(message) from error
         raise
     finally:
-        done.set()
-        watch.join()
-        with suppress(EvaluationLimit):  # one that came just now
-            signal.signal(_SIGNAL, before)
+        while signal.getsignal(_SIGNAL) is expire:
+            with suppress(EvaluationLimit):  # one that came just now
+                done.set()
+                watch.join()
+                signal.signal(_SIGNAL, before)
 
 
 def _watch(seconds: float, done: threading.Event, expired: threading.Event) -> None:
@@ -99,8 +101,9 @@ def _watch(seconds: float, done: threading.Event, expired: threading.Event) -> N
     if done.wait(seconds):
         return
     expired.set()
-    _thread.interrupt_main(_SIGNAL)
-    while True:
+    for tries in count():
+        if tries % 20 == 0:  # again each second: an exception in a finaliser is lost
+            _thread.interrupt_main(_SIGNAL)
         for stop in _STOPS:
             with suppress(Exception):
                 stop()

@@ -1,49 +1,32 @@
 """Statements of one outline are parsed once, and analysed once.
 
 A `Mold` is a statement with a mark in the place of each constant. Whatever is made of it, its tree or what analysis
-makes of the tree, `caster` compiles to a function that makes the same of any statement with that outline: it replaces
-marks by constants and moves spans. A `Stamp` is a statement that was recognised and is not built before somebody looks.
+makes of the tree, `casting.py` compiles to a function that makes the same of any statement with that outline. A `Stamp`
+is a statement that was recognised and is not built before somebody looks.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, count
+from functools import cached_property
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from tcrules.grammar import ast
-from tcrules.grammar.records import collector_paused, dataclass, replace
+from tcrules.grammar.casting import COMMENT, DOC, Casting, Layout
+from tcrules.grammar.records import collector_paused, replace
 from tcrules.grammar.words import message_parts, quote, unquote
 
 if TYPE_CHECKING:
     from tcrules.grammar.ast import Span, Statement, Value
+    from tcrules.grammar.casting import Show
     from tcrules.grammar.outlines import Outline
 
-#: Stand for the docs and the comments of a statement.
-_DOC, _COMMENT = "\ue0f2doc\ue0f3", "\ue0f2comment\ue0f3"
 #: Names of molds begin so where names of files are expected; no file is called so.
 _MOLD = "\0mold "
 _numbers = count(1)
 _INTEGER = 1_000_000_007_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """What differs from the mold: values of the constants, and places. `widths[k]`: length of the first k constants."""
-
-    stamp: Stamp
-    values: tuple[Value, ...]
-    widths: tuple[int, ...]
-    start: int
-    line: int
-    line_start: int
-    source: str
-
-
-Caster: TypeAlias = Callable[[Cast], Any]
 Parse: TypeAlias = "Callable[[str, str], Statement | None]"
-Show: TypeAlias = "Callable[[Value], str]"
 
 
 class Stamp:
@@ -61,25 +44,10 @@ class Stamp:
         """The id of an invariant; empty for a rule."""
         return self.constants[0] if self.mold.outline.classes[:1] == "n" else ""
 
-    def cast(self) -> Cast:
-        """Its constants as values, and where they stand."""
-        constants, span = self.constants, self.span
-        values = tuple(map(_value, self.mold.outline.classes, constants))
-        widths = (0, *accumulate(map(len, constants)))
-        return Cast(self, values, widths, span.start, span.line, span.start - span.column + 1, span.source)
-
     def build(self) -> Statement:
         """The tree."""
-        built: Statement = self.mold.tree(self.cast())
+        built: Statement = self.mold.tree(self)
         return built
-
-
-def _value(kind: str, text: str) -> Value:
-    if kind == "s":
-        return text[1:-1]
-    if kind == "n":
-        return text
-    return int(text) if kind == "i" else float(text)
 
 
 class Mold:
@@ -95,17 +63,19 @@ class Mold:
             for place, (kind, constant) in enumerate(zip(outline.classes, outline.constants, strict=True))
         ]
         self._sources = _sources(outline, texts, fixed)
-        self._widths = (0, *accumulate(map(len, texts)))
-        between = accumulate(map(len, outline.pieces))
-        self._ends = [width + text for width, text in zip(self._widths[1:], between, strict=False)]
+        self._layout = Layout(outline.pieces, texts)
         text = "".join(part for pair in zip(outline.pieces, (*texts, ""), strict=True) for part in pair)
         parsed = parse(text, self.name)
         self.statement = parsed
         if isinstance(parsed, ast.Rule | ast.Invariant):
-            self.statement = replace(parsed, doc=(_DOC,), comments=(_COMMENT,))
+            self.statement = replace(parsed, doc=(DOC,), comments=(COMMENT,))
         self.usable = self.statement is not None and not any(map(_matters, nodes(self.statement)))
-        self.tree: Caster = self.caster(self.statement) if self.usable else _nothing
         self._negated = self._signs() if self.usable else frozenset()
+
+    @cached_property
+    def tree(self) -> Callable[[Stamp], Any]:
+        """The function that builds the tree of a stamp."""
+        return self.caster(self.made)
 
     @property
     def made(self) -> Statement:
@@ -122,72 +92,12 @@ class Mold:
         """Whether a statement can be cast: a zero behind a sign loses it when it is analysed."""
         return all(float(constants[place]) != 0 for place in self._negated)
 
-    def caster(self, made: object, show: Show | None = None) -> Caster:
+    def caster(self, made: object, show: Show | None = None) -> Callable[[Stamp], Any]:
         """The function that makes `made`, which was made of the mold's statement, of another statement.
 
         `show` is how texts in `made` show constants.
         """
-        self._shown = (
-            [] if show is None else [(show(v), _shown(show, of)) for (_, v), of in self._sources.items()]
-        )
-        found = self._caster(made)
-        return found if found is not None else lambda _: made
-
-    def _caster(self, made: object) -> Caster | None:
-        """None where nothing in `made` differs between statements."""
-        if isinstance(made, ast.Span):
-            return self._place(made) if made.source == self.name else None
-        if isinstance(made, str | int | float):
-            return self._constant(made)
-        if isinstance(made, tuple):
-            return self._tuple(made)
-        names = getattr(made, "__match_args__", None)
-        return (
-            None
-            if names is None
-            else _record(type(made), [getattr(made, name) for name in names], self._caster)
-        )
-
-    def _constant(self, made: Value) -> Caster | None:
-        source = self._sources.get((type(made), made))
-        if source is not None:
-            return source
-        if made == _DOC:
-            return lambda cast: "\n".join(cast.stamp.doc)
-        if isinstance(made, str) and any(shown in made for shown, _ in self._shown):
-            return self._quoting(made)
-        return None
-
-    def _quoting(self, made: str) -> Caster:
-        """A text that shows constants."""
-        parts: list[str | Caster] = [made]
-        for shown, source in sorted(self._shown, key=lambda item: -len(item[0])):
-            parts = [new for part in parts for new in _split(part, shown, source)]
-        return lambda cast: "".join([part if isinstance(part, str) else part(cast) for part in parts])
-
-    def _tuple(self, made: tuple[object, ...]) -> Caster | None:
-        if made == (_DOC,):
-            return lambda cast: cast.stamp.doc
-        if made == (_COMMENT,):
-            return lambda cast: cast.stamp.comments
-        return _record(None, list(made), self._caster)
-
-    def _place(self, span: Span) -> Caster:
-        start, end, line = self._moved(span.start), self._moved(span.end), span.line - 1
-        first = None if line == 0 else self._moved(span.start - span.column + 1)
-
-        def place(cast: Cast) -> ast.Span:
-            begin = cast.start + start[0] + cast.widths[start[1]]
-            left = cast.line_start if first is None else cast.start + first[0] + cast.widths[first[1]]
-            finish = cast.start + end[0] + cast.widths[end[1]]
-            return ast.Span(cast.source, begin, finish, cast.line + line, begin - left + 1)
-
-        return place
-
-    def _moved(self, offset: int) -> tuple[int, int]:
-        """An offset as if constants had no width, and the number of constants before it."""
-        before = bisect_right(self._ends, offset)
-        return offset - self._widths[before], before
+        return Casting(self.name, self.outline.classes, self._layout, self._sources, show).compiled(made)
 
     def _signs(self) -> frozenset[int]:
         """Constants that stand behind a sign."""
@@ -196,47 +106,6 @@ class Mold:
         return frozenset(
             place for place, kind in kinds if kind in "ife" and values & set(_negative_marks(kind, place))
         )
-
-
-def _record(
-    kind: type | None, values: list[object], caster: Callable[[object], Caster | None]
-) -> Caster | None:
-    casters = [(place, found) for place, value in enumerate(values) if (found := caster(value)) is not None]
-    if not casters:
-        return None
-    if kind is None:
-
-        def items(cast: Cast) -> tuple[object, ...]:
-            made = values.copy()
-            for place, found in casters:
-                made[place] = found(cast)
-            return tuple(made)
-
-        return items
-
-    def record(cast: Cast) -> object:
-        made = values.copy()
-        for place, found in casters:
-            made[place] = found(cast)
-        return kind(*made)
-
-    return record
-
-
-def _split(text: str | Caster, shown: str, source: Caster) -> Iterator[str | Caster]:
-    first, *others = text.split(shown) if isinstance(text, str) else (text,)
-    yield first
-    for other in others:
-        yield source
-        yield other
-
-
-def _shown(show: Show, source: Caster) -> Caster:
-    return lambda cast: show(source(cast))
-
-
-def _nothing(_: Cast) -> None:
-    raise AssertionError("the mold is not usable")
 
 
 class Molds:
@@ -289,20 +158,20 @@ def _negative_marks(kind: str, place: int) -> Iterator[tuple[type, Value]]:
     yield float, -float(text)
 
 
-def _sources(outline: Outline, texts: list[str], fixed: frozenset[int]) -> dict[tuple[type, Value], Caster]:
-    """What a marked value is made of: a constant, as it is, as a float, or negative."""
-    found: dict[tuple[type, Value], Caster] = {}
+def _sources(outline: Outline, texts: list[str], fixed: frozenset[int]) -> dict[tuple[type, Value], str]:
+    """What a marked value is made of: a constant, as it is, as a float, or negative; see `Casting`."""
+    found: dict[tuple[type, Value], str] = {}
     for place, (kind, text) in enumerate(zip(outline.classes, texts, strict=True)):
         if place in fixed:
             continue
         if kind in "ns":
-            found[str, unquote(text) if kind == "s" else text] = lambda cast, at=place: cast.values[at]  # type: ignore[misc]
+            found[str, unquote(text) if kind == "s" else text] = f"v{place}"
             continue
         if kind == "i":
-            found[int, int(text)] = lambda cast, at=place: cast.values[at]  # type: ignore[misc]
-            found[int, -int(text)] = lambda cast, at=place: -cast.values[at]  # type: ignore[misc]
-        found[float, float(text)] = lambda cast, at=place: float(cast.values[at])  # type: ignore[misc]
-        found[float, -float(text)] = lambda cast, at=place: -float(cast.values[at])  # type: ignore[misc]
+            found[int, int(text)] = f"v{place}"
+            found[int, -int(text)] = f"-v{place}"
+        found[float, float(text)] = f"float(v{place})"
+        found[float, -float(text)] = f"-float(v{place})"
     return found
 
 

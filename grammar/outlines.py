@@ -14,13 +14,24 @@ from tcrules.grammar.words import PATTERN_FUNCTIONS
 
 #: Longer statements are parsed one by one.
 LONGEST = 20_000
+# It begins with one set of characters, which `re` searches quickly, and asks afterwards what came before.
 _CONSTANT = re.compile(
-    r'("[^"\n]*"|(?<![A-Za-z0-9_.?$])[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_])|//)'
+    r'(["0-9/](?:(?<=")[^"\n]*"|(?<=/)/|(?<=[0-9])(?<![A-Za-z0-9_.?$][0-9])'
+    r"[0-9]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![A-Za-z0-9_])))"
 )
 _ID = re.compile(r"invariant[ \t\n]+([a-z][a-z0-9_]*(?:-[a-z0-9_]+){0,20})(?![A-Za-z0-9_-])")
 _RULE = re.compile(
     r'(?>[^".0-9/A-Za-z_]++|[A-Za-z_][A-Za-z0-9_]*+|"[^"\n]*"|[0-9]++(?:\.[0-9]++)?+|/(?!/)){0,999}+\.'
 )
+_FLOAT = r"([0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"
+#: Constants by the letter of their class.
+_CLASSES = {
+    "n": "([a-z][a-z0-9_]*(?:-[a-z0-9_]+){0,20})",
+    "i": "([0-9]{1,18})",
+    "f": _FLOAT,
+    "e": _FLOAT,
+    "s": r'("[^"\\\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]*")',
+}
 # Escapes, and characters that are faults in a string.
 _ODD = re.compile(r"[\\\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _BEFORE_PATTERN = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(sorted(PATTERN_FUNCTIONS))})\s*\(\s*\Z")
@@ -74,6 +85,37 @@ def _class(number: str) -> str:
     if number == "//" or float(number) == float("inf"):
         return "/"
     return "e" if "-" in number or "+" in number else "f"
+
+
+class Form:
+    """What statements of one outline look like; `following` is the form of the statement that came after it last.
+
+    Files that are made by a program repeat their forms in a fixed order, so the next one is guessed and only compared.
+    """
+
+    __slots__ = ("_classes", "_pattern", "_pieces", "following", "kind")
+
+    def __init__(self, kind: str, outline: Outline) -> None:
+        self.kind, self._pieces, self._classes = kind, outline.pieces, outline.classes
+        self.following: Form | None = None
+        self._pattern: re.Pattern[str] | None = None
+
+    def match(self, text: str, start: int) -> tuple[Outline, int] | None:
+        """The outline of the statement at `start` and its end, if it surely has this form."""
+        if self._pattern is None:
+            first, *pieces = map(re.escape, self._pieces)
+            pairs = zip(self._classes, pieces, strict=True)
+            self._pattern = re.compile(
+                first + "".join(_CLASSES[kind] + piece for kind, piece in pairs) + "(?![0-9])"
+            )
+        found = self._pattern.match(text, start, start + LONGEST)
+        if found is None:
+            return None
+        constants = found.groups()
+        for kind, constant in zip(self._classes, constants, strict=True):
+            if kind in "fe" and (constant.isdigit() or _class(constant) != kind):
+                return None
+        return Outline(self._pieces, constants, self._classes), found.end()
 
 
 def likely_end(text: str, start: int) -> int:

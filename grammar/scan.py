@@ -13,7 +13,7 @@ from bisect import bisect_right
 from tcrules.grammar.ast import Span
 from tcrules.grammar.diagnostics import Diagnostic, Label
 from tcrules.grammar.limits import LIMITS, Limits
-from tcrules.grammar.outlines import Outline, likely_end, outline
+from tcrules.grammar.outlines import Form, Outline, likely_end, outline
 from tcrules.grammar.records import dataclass, field
 
 TOKEN = re.compile(
@@ -122,7 +122,8 @@ class _Scanner:
         self.source = source
         self.limits = limits
         self.outlines = outlines
-        self.kinds: dict[object, str] = {}
+        self.forms: dict[object, Form] = {}
+        self.form: Form | None = None
         self.errors = 0
         self.text = source.text
         self.chunks: list[Chunk] = []
@@ -271,25 +272,40 @@ class _Scanner:
 
     def _recognise(self, start: int) -> bool:
         """Cut a statement that has the outline of an earlier one."""
-        end = likely_end(self.text, start) if self.kinds else -1
-        found = outline(self.text[start:end]) if end > 0 else None
-        kind = self.kinds.get(found.key) if found is not None else None
-        if kind is None:
+        form = self.form.following if self.form is not None else None
+        found = form.match(self.text, start) if form is not None else None
+        if found is None:
+            end = likely_end(self.text, start) if self.forms else -1
+            new = outline(self.text[start:end]) if end > 0 else None
+            form = self.forms.get(new.key) if new is not None else None
+            found = None if new is None else (new, end)
+        if form is None or found is None:
             return False
-        self.chunks.append(Chunk(kind, start, end, outline=found))
-        self.previous, self.end = self.text[end - 1], end
+        self.chunks.append(Chunk(form.kind, start, found[1], outline=found[0]))
+        self.previous, self.end = self.text[found[1] - 1], found[1]
+        self._came(form)
         return True
+
+    def _came(self, form: Form | None) -> None:
+        if self.form is not None:
+            self.form.following = form
+        self.form = form
 
     def _cut(self, end: int) -> None:
         assert self.chunk is not None
         self.chunk.end = end
         if self.outlines and not self.chunk.broken and self.chunk.kind in _OUTLINED:
             self.chunk.outline = outline(self.text[self.chunk.start : end])
-            if self.chunk.outline is not None:
-                self.kinds[self.chunk.outline.key] = self.chunk.kind
+        self._came(self._form(self.chunk))
         self.chunks.append(self.chunk)
         self.chunk = None
         self.brackets.clear()
+
+    def _form(self, chunk: Chunk) -> Form | None:
+        if chunk.outline is None:
+            return None
+        key = chunk.outline.key
+        return self.forms.get(key) or self.forms.setdefault(key, Form(chunk.kind, chunk.outline))
 
     def _finish(self) -> None:
         if self.chunk is None:

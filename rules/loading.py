@@ -10,6 +10,7 @@ from tcrules.engine.analyse import analyse, find_files, load
 from tcrules.grammar.ast import Constant, Suppression
 from tcrules.grammar.diagnostics import Diagnostic, TcrError
 from tcrules.grammar.molds import parts_of
+from tcrules.grammar.records import collector_paused
 from tcrules.rules.catalogue import catalogue, library_paths, shipped_file
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class RuleSet:
     sources: Mapping[str, str]
 
 
+@collector_paused()
 def load_rules(
     paths: Iterable[str | Path] = (),
     *,

@@ -57,7 +57,7 @@ class Stamped:
                 found.append(item)
             else:
                 cast = stamps[0].mold.caster(item, show_value)
-                found += [cast(stamp.cast()) for stamp in stamps]
+                found += map(cast, stamps)
         if len(found) > len(made):
             files = {name: place for place, name in enumerate(self.order)}
             found.sort(key=lambda item: (files[item.span.source], item.span.start))

@@ -16,6 +16,7 @@ from tcrules.cli.common import (
     selection_options,
     suggest,
 )
+from tcrules.grammar.records import collector_paused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,9 @@ def command(
     verbose: bool,
 ) -> None:
     """Check the recorded run in folder RUN against rules."""
-    sys.exit(show(run, selection(rule_files, library, only, params), form, verbose=verbose, profile=profile))
+    with collector_paused():  # the rules stay until the end
+        code = show(run, selection(rule_files, library, only, params), form, verbose=verbose, profile=profile)
+    sys.exit(code)
 
 
 def show(run: Path, chosen: Selection, form: str, *, verbose: bool, profile: bool = False) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 import sys
 import time
 from pathlib import Path
@@ -73,6 +74,19 @@ def test_time(engine: str, text: str) -> None:
 def test_facts(engine: str) -> None:
     with pytest.raises(EvaluationLimit, match="more than 20 facts"), within(Limits(facts=20)):
         ENGINES[engine](COUNTING, "")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_time_is_up_where_an_exception_is_lost() -> None:
+    class Lost:
+        def __del__(self) -> None:
+            time.sleep(0.3)
+
+    handler = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(EvaluationLimit), within(Limits(seconds=0.1)):
+        Lost()
+        time.sleep(30)
+    assert signal.getsignal(signal.SIGALRM) is handler
 
 
 def test_limits_end_with_the_block() -> None:

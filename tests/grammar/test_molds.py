@@ -97,3 +97,27 @@ def test_a_zero_behind_a_sign_is_parsed_alone() -> None:
 )
 def test_all_constructs_have_molds(shape: str) -> None:
     assert compare("\n".join(shape.format(number) for number in range(4))) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "other"),
+    [
+        ("p({}).", "p(7).5"),
+        ("p({}).", "p(7.5)."),
+        ("p({}).", "p(7e3)."),
+        ("p({}.5).", "p(7)."),
+        ("p({}.5).", "p(7.5e+3)."),
+        ("p({}.5).", "p(9e999)."),
+        ("p({}).", f"p({10**18})."),
+        ("p({}).", "p(7). p(8)."),
+        ("p({}).", "p(7)// 8\n."),
+        ('p("{}").', 'p("\\n").'),
+        ('p("{}").', 'p("7", 8).'),
+        ('p("{}").', 'p("// 7").'),
+        ("p(X) :- q(X), X > -{}.", "p(X) :- q(X), X > -0."),
+    ],
+)
+def test_what_differs_where_a_form_is_guessed(form: str, other: str) -> None:
+    known = "\n".join(map(form.format, range(1, 4)))
+    assert compare(known) > 0
+    compare(f"{known}\n{other}\n{known}")
