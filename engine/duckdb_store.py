@@ -163,7 +163,7 @@ class DuckDBStore:
     def _again(self, text: str, parameters: object) -> duckdb.DuckDBPyConnection:
         try:
             return self.connection.execute(text, parameters)
-        except Exception as fault:
+        except duckdb.Error as fault:
             raise StoreFault(f"{fault}\nin: {text}") from fault
 
     def _register_exact_sum(self) -> None:
@@ -267,15 +267,7 @@ class DuckDBStore:
         first: Sequence[Var] = (),
         within: Var | None = None,
     ) -> list[Fact]:
-        """The distinct bindings of a plan, in the order of `first`, then of all values.
-
-        Args:
-            plan: what to evaluate.
-            output: the variables to return, in order.
-            limit: at most so many bindings.
-            first: variables that order before the others do.
-            within: the limit holds for each value of this variable.
-        """
+        """See `Store.select`."""
         listed = sql.query(plan, [(sql.name_of(variable.name), variable) for variable in output])
         select = exp.Select(expressions=[exp.Star()]).from_(sql.subquery(listed, "bindings"), copy=False)
         keys = [sql.column(sql.name_of(variable.name)) for variable in (*first, *output)]

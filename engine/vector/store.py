@@ -321,15 +321,7 @@ class VectorStore:
         first: Sequence[Var] = (),
         within: Var | None = None,
     ) -> list[Fact]:
-        """The distinct bindings of a plan, in the order of `first`, then of all values.
-
-        Args:
-            plan: what to evaluate.
-            output: the variables to return, in order.
-            limit: at most so many bindings.
-            first: variables that order before the others do.
-            within: the limit holds for each value of this variable.
-        """
+        """See `Store.select`."""
         batch = Evaluation(self).collect(plan, output)
         if not output:
             return [()] if batch.size else []
