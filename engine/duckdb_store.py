@@ -152,17 +152,12 @@ class DuckDBStore:
         if EXACT_SUM in text:
             self._register_exact_sum()
         try:
-            return self.connection.execute(text, parameters)
-        except duckdb.InternalException:
-            # A fault of the optimiser, seen in 2.0 with deep anti-joins; the plan as written works, from here on.
-            self.connection.execute("PRAGMA disable_optimizer").fetchall()
-            return self._again(text, parameters)
-        except duckdb.Error as fault:
-            raise StoreFault(f"{fault}\nin: {text}") from fault
-
-    def _again(self, text: str, parameters: object) -> duckdb.DuckDBPyConnection:
-        try:
-            return self.connection.execute(text, parameters)
+            try:
+                return self.connection.execute(text, parameters)
+            except duckdb.InternalException:
+                # A fault of the optimiser, seen in 2.0 with deep anti-joins; the plan as written works, from here on.
+                self.connection.execute("PRAGMA disable_optimizer").fetchall()
+                return self.connection.execute(text, parameters)
         except duckdb.Error as fault:
             raise StoreFault(f"{fault}\nin: {text}") from fault
 
