@@ -94,6 +94,7 @@ class Session:
         self._probes: dict[str, set[str]] = {}
         self._disabled: set[str] = set()
         self._on_close: list[Callable[[], None]] = []
+        self._on_fork: list[Callable[[], None]] = []
         self.sink.on_stop = self.gap
         self.sink.on_open = self.names.rewrite
         self.clock.on_step = self._step_over
@@ -217,6 +218,10 @@ class Session:
         """Call `callback` when the session closes, latest first: probes take back their patches."""
         self._on_close.append(callback)
 
+    def on_fork(self, callback: Callable[[], None]) -> None:
+        """Call `callback` in a forked child."""
+        self._on_fork.append(callback)
+
     def refresh(self) -> None:
         """Rewrite the description of the process, e.g. when its rank or role has become known."""
         self.sink.write_meta()
@@ -250,6 +255,8 @@ class Session:
         self._gaps.clear()
         self.names.after_fork()
         self.clock.after_fork()
+        for callback in self._on_fork:
+            callback()
         self.sink.reset(self._segment())
 
     # ------------------------------------------------------------------ inner

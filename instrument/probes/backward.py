@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.session import Frame
 
 RELATIONS = ("backward", "accumulate")
+WHY_THREADS = "several threads train: gradients of parameters that no model holds are not compared"
 #: A gradient before a backward: identity, version, and how it is called in facts.
 _Before = tuple[int, int, str]
 
@@ -37,7 +38,9 @@ class Backward:
             start = start[0] if start else None
         if isinstance(start, torch.Tensor) and not is_real(start):
             return None
-        return "", (self._loss(start), self._before() if self.shared.governor.detail else [])
+        with self.book.reading:
+            before = self._before() if self.shared.governor.detail else []
+        return "", (self._loss(start), before)
 
     def _loss(self, start: Any) -> float:
         """Return the value that a backward starts from; the sum if it is no scalar."""
@@ -53,7 +56,10 @@ class Backward:
         found: list[tuple[torch.Tensor, Param, _Before]] = []
         unknown: list[int] = []
         grads: list[torch.Tensor] = []
-        for param in self.book.params():
+        known = self.book.trained_by_me()
+        if len(self.book.threads) > 1 and any(p.owner and not p.thread for p in self.book.params()):
+            self.session.gap("accumulate", WHY_THREADS)
+        for param in known:
             tensor = param.tensor()
             if tensor is None or not tensor.requires_grad:
                 continue
@@ -79,14 +85,16 @@ class Backward:
         """A backward returned."""
         loss, before = token
         step, at = frame.step, self.shared.tick()
-        for tensor, param, (grad_id, version, onto) in before:
-            grad = tensor.grad
-            if grad is None or (id(grad) == grad_id and grad._version == version):
-                continue
-            param.grad, param.grad_version = id(grad), grad._version
-            owner = param.owner
-            name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
-            self._put_grad(frame.call, param.name, name, nth, step, at, onto)
+        with self.book.reading:
+            mine = set(map(id, self.book.trained_by_me())) if len(self.book.threads) > 1 else None
+            for tensor, param, (grad_id, version, onto) in before:
+                grad = tensor.grad if mine is None or id(param) in mine else None
+                if grad is None or (id(grad) == grad_id and grad._version == version):
+                    continue
+                param.grad, param.grad_version = id(grad), grad._version
+                owner = param.owner
+                name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
+                self._put_grad(frame.call, param.name, name, nth, step, at, onto)
         closure = context.steps[-1].frame.call if context.steps else 0
         self._put(frame.call, step, frame.begin, at, loss, math.isfinite(loss), closure)
         if not raised:

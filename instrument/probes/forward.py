@@ -127,6 +127,8 @@ class Forward:
             self.shared.safely("ties", self.ties.look, run.model, record, run.frame.call)
             if self.shared.governor.detail:
                 self.shared.safely("states", self.states.params, record)
+        if run.grad:
+            self.shared.book.trained_here(record)
         kind = (run.training, run.grad, run.autocast)
         context.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
         if context.sampled:

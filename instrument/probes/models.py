@@ -5,6 +5,7 @@ Nothing here keeps a model or an optimizer alive: their records are dropped when
 
 from __future__ import annotations
 
+import threading
 import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ class Param:
     # gradient after the last backward
     grad: int = 0
     grad_version: int = -1
+    #: The thread that trains it: the one that ran the last forward with gradients of a model that has it; 0 = unknown.
+    thread: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -123,6 +126,8 @@ class Model:
     draws: bool = False
     #: Last step whose first gradient forward was seen.
     step: int = -1
+    #: The thread that ran its last forward with gradients, and how many parameters it had then.
+    thread: tuple[int, int] = (0, 0)
 
     def live(self) -> list[tuple[torch.Tensor, Param]]:
         """Return the parameters that still exist."""
@@ -145,6 +150,10 @@ class Book:
         self.stamp = 0
         #: A state of a model was read from a file: parameters first seen from now on may be pretrained.
         self.loaded = False
+        #: Held while gradients are read: reading `.grad` while a backward of another thread writes it is a crash.
+        self.reading = threading.Lock()
+        #: Threads that ran a forward with gradients or a backward.
+        self.threads: set[int] = set()
         self._listed: list[Param] = []
         self._stale = False
 
@@ -168,6 +177,30 @@ class Book:
             self._listed = [param for _, param in self._params.live()]
             self._stale = False
         return self._listed
+
+    def trained_here(self, model: Model) -> None:
+        """Say that this thread trains the parameters of a model from now on."""
+        now = threading.get_ident(), len(model.params)
+        if model.thread == now and len(self.threads) == 1:
+            return
+        with self.reading:
+            self.threads.add(now[0])
+            model.thread = now
+            for param in model.params:
+                param.thread = now[0]
+
+    def trained_by_me(self) -> list[Param]:
+        """The parameters whose gradients this thread may read; it holds `reading`."""
+        me = threading.get_ident()
+        self.threads.add(me)
+        if len(self.threads) == 1:
+            return self.params()
+        return [param for param in self.params() if param.thread == me]
+
+    def after_fork(self) -> None:
+        """Only this thread lives on."""
+        self.reading = threading.Lock()
+        self.threads = {threading.get_ident()}
 
     def parent(self, module: nn.Module) -> nn.Module | None:
         """Return the module that this one is registered with."""

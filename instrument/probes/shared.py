@@ -44,6 +44,7 @@ class Shared:
         self.names = session.names
         self.patches = Patches()
         self.book = Book(session.names.param)
+        session.on_fork(self.book.after_fork)
         self.governor = Governor(session)
         #: Called when a step is over, with its number; before the first gradient forward of a step; and
         #: before the first backward of the process.

@@ -253,6 +253,34 @@ def test_threads_have_their_own_forwards(record: Any):
     assert facts.sql("SELECT count(*) FROM optimizer_step") == [(15,)]
 
 
+def test_gradients_that_another_thread_writes_are_not_read(record: Any):
+    """Reading one while it is written is a crash of the process."""
+    models = [nn.Sequential(*[nn.Linear(64, 64) for _ in range(16)]) for _ in range(4)]
+    loose = [nn.Parameter(torch.ones(64, requires_grad=True)) for _ in models]
+
+    def steps(model: nn.Module, scale: nn.Parameter) -> None:
+        optimizer = torch.optim.SGD([*model.parameters(), scale], lr=0.01)
+        for _ in range(60):
+            optimizer.zero_grad()
+            model(torch.ones(16, 64)).mul(scale).square().mean().backward()
+            optimizer.step()
+
+    def train() -> None:
+        threads = [threading.Thread(target=steps, args=pair) for pair in zip(models, loose, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    facts = record(train, gaps=True)
+    assert len(facts("backward", "call")) == 4 * 60
+    assert facts.sql("SELECT count(*) FROM accumulate WHERE param LIKE '%.weight'") == [(4 * 60 * 16,)]
+    assert (
+        "several threads train"
+        in facts.sql("SELECT why FROM instrument_gap WHERE relation = 'accumulate'")[0][0]
+    )
+
+
 def test_modes_of_the_user_see_only_the_users_operations(record: Any):
     from torch.overrides import TorchFunctionMode
     from torch.utils._python_dispatch import TorchDispatchMode
