@@ -37,7 +37,6 @@ class CheckResult:
     evaluated: int
 
 
-@collector_paused()
 def check(
     program: Program,
     store: Store,
@@ -65,7 +64,8 @@ def check(
     verdicts: dict[str, RuleVerdict] = {}
     found: dict[str, tuple[Binding, ...]] = {}
     evaluated = 0
-    groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
+    with collector_paused():
+        groups, common = _shared(grouping(chosen)) if sharing else (grouping(chosen), _Common({}))
     for family in groups:
         missing = doubt(family.invariant, coverage).rule
         if missing:
@@ -171,6 +171,7 @@ def _check_family(
             store.drop_relation(atom.predicate)
 
 
+@collector_paused()
 def _judge(
     family: Family,
     store: Store,
