@@ -505,6 +505,22 @@ RELATIONS: tuple[Relation, ...] = (
         shape string
         step step when
         at time when
+        reduction string sum, avg, …; "" = it reduces nothing
+        size int ranks in the group
+        async bool the result is there only when it was waited for
+        peer int source or destination rank; -1 = none
+        """),
+    _relation("collective_data", "distributed", 7,
+              "What went into a collective, and what came out; of an asynchronous one when it was waited for.", """
+        call call the collective
+        group group process group
+        nth int as in collective
+        op string e.g. all_reduce
+        role string argument or result
+        step step when
+        at time when
+        data fingerprint of the tensors; above 4 MB of evenly spaced parts
+        norm float L2 norm; -1 = more than 64 kB, or no floating point
         """),
     # ---------------------------------------------------------------- persistence
     _relation("checkpoint_saved", "persistence", 12, "torch.save.", """

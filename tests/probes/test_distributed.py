@@ -36,6 +36,14 @@ for step in range(3):
 value = torch.ones(2) * rank
 dist.all_reduce(value)
 dist.all_reduce(value, group=dist.new_group([0, 1]))
+mean = torch.full((3,), 2.0 * rank)
+work = dist.all_reduce(mean, op=dist.ReduceOp.MAX, async_op=True)
+forgotten = dist.all_reduce(torch.ones(1), async_op=True)
+work.wait()
+parts = [torch.empty(2) for _ in range(2)]
+dist.all_gather(tensor_list=parts, tensor=torch.ones(2) * rank)
+dist.broadcast(value, src=1)
+dist.reduce(value, 0)
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -110,17 +118,46 @@ def test_a_sharded_optimizer_steps_once(query: Any):
 def test_collectives(query: Any):
     _, sql = query
     found = sql(
-        "SELECT rank, \"group\" = 'default', op, dtype, shape FROM collective WHERE op <> 'broadcast' "
-        'ORDER BY rank, "at"'
+        "SELECT rank, \"group\" = 'default', op, dtype, shape, reduction, size, async, peer FROM collective "
+        'WHERE "at" > (SELECT max(o.end) FROM optimizer_step o WHERE o.rank = collective.rank) ORDER BY rank, "at"'
     )
     expected = [
-        (True, "all_reduce", "float32", "2"),
-        (False, "all_reduce", "float32", "2"),
-        (True, "barrier", "", ""),
+        (True, "all_reduce", "float32", "2", "sum", 2, False, -1),
+        (False, "all_reduce", "float32", "2", "sum", 2, False, -1),
+        (True, "all_reduce", "float32", "3", "max", 2, True, -1),
+        (True, "all_reduce", "float32", "1", "sum", 2, True, -1),
+        (True, "all_gather", "float32", "2", "", 2, False, -1),
+        (True, "broadcast", "float32", "2", "", 2, False, 1),
+        (True, "reduce", "float32", "2", "sum", 2, False, 0),
+        (True, "barrier", "", "", "", 2, False, -1),
     ]
-    assert [row for row in found if row[2] != "all_gather"] == [
-        (rank, *row) for rank in range(2) for row in expected
-    ]
+    assert found == [(rank, *row) for rank in range(2) for row in expected]
     assert sql(
         'SELECT count(*) FROM (SELECT "group", nth FROM collective GROUP BY ALL HAVING count(*) <> 2)'
+    ) == [(0,)]
+
+
+def test_what_collectives_get_and_return(query: Any):
+    _, sql = query
+    found = sql(
+        "SELECT rank, c.op, role, round(norm ** 2) FROM collective_data d JOIN collective c USING (rank, call) "
+        'WHERE c."at" > (SELECT max(o.end) FROM optimizer_step o WHERE o.rank = c.rank) '
+        'ORDER BY rank, d."at", role'
+    )
+    expected = [
+        *[("all_reduce", "argument", lambda rank: 2 * rank), ("all_reduce", "result", lambda _: 2)],
+        *[("all_reduce", "argument", lambda _: 2), ("all_reduce", "result", lambda _: 8)],
+        ("all_reduce", "argument", lambda rank: 12 * rank),
+        ("all_reduce", "argument", lambda _: 1),  # nobody waits for it: no result
+        ("all_reduce", "result", lambda _: 12),
+        *[("all_gather", "argument", lambda rank: 2 * rank), ("all_gather", "result", lambda _: 2)],
+        *[("broadcast", "argument", lambda _: 8), ("broadcast", "result", lambda _: 8)],
+        ("reduce", "argument", lambda _: 8),
+    ]
+    first = [(0, op, role, norm(0)) for op, role, norm in expected]
+    # the result of a reduction is that of its destination
+    assert found == [*first, (0, "reduce", "result", 32), *[(1, o, r, n(1)) for o, r, n in expected]]
+    assert sql(
+        "SELECT count(*) FROM (SELECT \"group\", nth FROM collective_data WHERE role = 'result' AND op <> 'reduce' "
+        "GROUP BY ALL HAVING count(DISTINCT data) <> 1)"
     ) == [(0,)]
