@@ -270,3 +270,42 @@ def test_unusable_folders_are_explained(run: Path, how: str):
 def test_a_file_is_no_run(run: Path):
     with pytest.raises(RunError, match=r"run\.json' is a file"):
         open_run(run / "run.json")
+
+
+def nested_calls(run: Path, number: int) -> None:
+    """A process with calls as a training loop leaves them: 24 in a step, nested, written when they end."""
+    about = {
+        "pid": 1,
+        "started": 1.0,
+        "status": "finished",
+        "role": "trainer",
+        "covers": ["call", "location"],
+    }
+    sink = Sink(run / "segments" / "1-1", describe=lambda: about)
+    call, location = sink.writer("call"), sink.writer("location")
+    time = 0
+    for first in range(1, number, 24):
+        for place in [*range(1, 24), 0]:  # the outermost call is the last one to end
+            time += 1 + (first * place) % 5
+            parent = 0 if place == 0 else first
+            begin = time - (3 + (first + place) % 7)
+            call(
+                first + place,
+                f"torch.api_{place}",
+                f"Model.layer{place % 9}",
+                parent,
+                first // 24,
+                begin,
+                time,
+                False,
+            )
+            location(first + place, "/work/train.py", 40 + place, "main")
+    sink.close()
+
+
+def test_call_facts_are_small(run: Path):
+    nested_calls(run, 48_000)
+    finish(run)
+    facts = open_run(run).facts
+    size = sum((facts / f"{name}.parquet").stat().st_size for name in ("call", "location"))
+    assert size / 48_000 < 6  # a million calls with their lines: below 10 MB
