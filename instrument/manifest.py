@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.errors import RunError
+from tcrules.instrument.privacy import redact
 from tcrules.instrument.schema import SCHEMA_VERSION
-from tcrules.instrument.userfacts import redact
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

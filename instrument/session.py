@@ -22,9 +22,12 @@ from tcrules.instrument.clock import Clock
 from tcrules.instrument.layout import NAMES, USER
 from tcrules.instrument.location import Locator
 from tcrules.instrument.names import Names
+from tcrules.instrument.place import distributed as _distributed
+from tcrules.instrument.place import in_loader_worker
+from tcrules.instrument.privacy import blame, redact
 from tcrules.instrument.schema import SCHEMA_VERSION
 from tcrules.instrument.sink import DEFAULT_LIMIT, Sink, Writer
-from tcrules.instrument.userfacts import check_fact, encode_fact, redact
+from tcrules.instrument.userfacts import BadFact, check_fact, encode_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -89,6 +92,7 @@ class Session:
         self._call, self._location = self.put("call"), self.put("location")
         self._gap_writer, self._step_writer = self.put("instrument_gap"), self.put("step")
         self._group = (0, 1, False)
+        self._argv = redact(getattr(sys, "orig_argv", ()))
         self._gaps: set[tuple[str, str]] = set()
         self._covered: set[str] = set()
         self._probes: dict[str, set[str]] = {}
@@ -145,12 +149,17 @@ class Session:
     def emit(self, relation: str, columns: Mapping[str, object]) -> None:
         """Record a fact of the user; an unusable one becomes a gap."""
         try:
-            fact = check_fact(relation, columns, self.clock.step)
-        except (TypeError, ValueError) as fault:
-            self.gap(relation, f"tcrules.emit: {fault}")
-            return
-        if not self.sink.append(USER, encode_fact(relation, fact)):
-            self.gap(relation, "tcrules.emit: the fact could not be written")
+            data = encode_fact(relation, check_fact(relation, columns, self.clock.step))
+        except BadFact as fault:
+            why = f"tcrules.emit: {fault}"
+        except Exception as fault:  # objects that only look like numbers or texts
+            why = f"tcrules.emit: {blame(fault)}"
+        else:
+            if self.sink.append(USER, data):
+                return
+            why = "tcrules.emit: the fact could not be written"
+        # exactly a text: a class of the user's may compare or hash as it likes
+        self.gap(str.__str__(relation) if isinstance(relation, str) else "*", why)
 
     # ------------------------------------------------------------------ protection of the run
     def guard(self, probe: str, *relations: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
@@ -184,16 +193,16 @@ class Session:
     def disable(self, probe: str, fault: BaseException | str) -> None:
         """Switch a probe off and record gaps for what it covers."""
         self._disabled.add(probe)
-        why = fault if isinstance(fault, str) else f"{type(fault).__name__}: {fault}"
         try:
+            why = fault if isinstance(fault, str) else blame(fault)
             for relation in sorted(self._probes.get(probe, ())) or ["*"]:
-                self.gap(relation, f"probe {probe} failed: {why}"[:500])
+                self.gap(relation, f"probe {probe} failed: {why}")
+            if os.environ.get("TCRULES_DEBUG"):
+                sys.stderr.write(f"tcrules: probe {probe} disabled: {why}\n")
+                if isinstance(fault, BaseException):
+                    traceback.print_exception(fault, file=sys.stderr)
         except Exception:
-            pass
-        if os.environ.get("TCRULES_DEBUG"):
-            sys.stderr.write(f"tcrules: probe {probe} disabled: {why}\n")
-            if isinstance(fault, BaseException):
-                traceback.print_exception(fault, file=sys.stderr)
+            pass  # the run goes on, whatever stderr is by now
 
     def is_disabled(self, probe: str) -> bool:
         """Whether a probe was switched off."""
@@ -274,10 +283,10 @@ class Session:
             "pid": os.getpid(),
             "ppid": os.getppid(),
             "host": platform.node(),
-            "argv": redact(list(getattr(sys, "orig_argv", sys.argv))),
+            "argv": self._argv,
             "started": self._start_ns / 1e9,
             "status": "finished" if self.closed else "running",
-            "role": "worker" if self.is_worker or _in_loader_worker() else "trainer",
+            "role": "worker" if self.is_worker or in_loader_worker() else "trainer",
             "rank": rank,
             "world_size": world,
             "distributed": distributed,
@@ -302,22 +311,6 @@ class Session:
     def _gone(self, kind: str, name: str) -> None:
         if kind == "optimizer":
             self.clock.optimizer_gone(name)
-
-
-def _in_loader_worker() -> bool:
-    module = sys.modules.get("torch.utils.data._utils.worker")
-    return getattr(module, "_worker_info", None) is not None
-
-
-def _distributed() -> tuple[int, int, bool]:
-    """Return (rank, world size, initialised) of the process group, else what the launcher announced."""
-    distributed = sys.modules.get("torch.distributed")
-    try:
-        if distributed is not None and distributed.is_available() and distributed.is_initialized():
-            return int(distributed.get_rank()), int(distributed.get_world_size()), True
-        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), False
-    except (ValueError, RuntimeError, AttributeError):
-        return 0, 1, False
 
 
 _current: Session | None = None

@@ -1,4 +1,4 @@
-"""Facts that the user's script reports with `tcrules.emit`, and what must not get into a trace."""
+"""Facts that the user's script reports with `tcrules.emit`, and the settings of a command line."""
 
 from __future__ import annotations
 
@@ -14,44 +14,47 @@ if TYPE_CHECKING:
 
 Value = int | float | bool | str
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
-_SECRET = re.compile(
-    r"(^|[-_])(password|passwd|secret|token|api[-_]?key|access[-_]?key|auth|credentials?)\Z", re.I
-)
 MAX_COLUMNS = 100
+
+
+class BadFact(Exception):
+    """A fact of the user cannot be recorded. The text quotes names, never values."""
 
 
 def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[str, Value]:
     """Return the fact with plain values; `step` fills a column of that name which a schema relation asks for.
 
     Raises:
-        ValueError: a name that is no identifier, too many columns, or columns that the schema relation has
-        not. TypeError: a value that is no bool, int, float or str (numpy scalars count as numbers).
+        BadFact: a name that is no identifier, too many columns, columns that the schema relation has not, or a value
+            that is no bool, int, float or str (numpy scalars count as numbers).
     """
-    if not _NAME.match(relation):
-        raise ValueError("a relation is named by lower-case letters, digits and _")
+    if not isinstance(relation, str) or not _NAME.match(relation):
+        raise BadFact("a relation is named by lower-case letters, digits and _")
     if len(columns) > MAX_COLUMNS:
-        raise ValueError(f"more than {MAX_COLUMNS} columns")
+        raise BadFact(f"more than {MAX_COLUMNS} columns")
     fact: dict[str, Value] = {}
     for name, value in columns.items():
         if not _NAME.match(name) or name in ("rank", "fact"):
-            raise ValueError(f"{name!r} cannot be the name of a column")
+            raise BadFact(f"{name!r} cannot be the name of a column")
         fact[name] = _plain(name, value)
     return _match_schema(relation, fact, step) if relation in BY_NAME else fact
 
 
 def _plain(name: str, value: object) -> Value:
-    if isinstance(value, bool | str):
+    if isinstance(value, bool):
         return value
+    if isinstance(value, str):  # exactly a text, and one that can be encoded
+        return str.encode(value, "utf-8", "backslashreplace").decode()
     if isinstance(value, numbers.Integral):
         number = int(value)
         if not -(2**63) <= number < 2**63:
-            raise ValueError(f"{name}: integer beyond 64 bits")
+            raise BadFact(f"{name}: integer beyond 64 bits")
         return number
     if isinstance(value, numbers.Real):
         return float(value)
     if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
         return bool(value)
-    raise TypeError(f"{name}: {type(value).__name__} is no bool, int, float or str")
+    raise BadFact(f"{name}: {type(value).__name__} is no bool, int, float or str")
 
 
 def _match_schema(relation: str, fact: dict[str, Value], step: int) -> dict[str, Value]:
@@ -61,35 +64,19 @@ def _match_schema(relation: str, fact: dict[str, Value], step: int) -> dict[str,
     if "step" in wanted:
         fact.setdefault("step", step)
     if set(fact) != set(wanted):
-        raise ValueError(f"the columns are {', '.join(wanted)}")
+        raise BadFact(f"the columns are {', '.join(wanted)}")
     for name, kind in wanted.items():
         value = fact[name]
         if kind == "float" and isinstance(value, int):
             fact[name] = float(value)
         elif type(value).__name__ != {"string": "str"}.get(kind, kind):
-            raise TypeError(f"{name}: {type(value).__name__}, but the column is of type {kind}")
+            raise BadFact(f"{name}: {type(value).__name__}, but the column is of type {kind}")
     return {name: fact[name] for name in wanted}
 
 
 def encode_fact(relation: str, fact: Mapping[str, Value]) -> bytes:
     """Return the line of `user.bin`; JSON with NaN and Infinity as Python writes them."""
     return (json.dumps([relation, fact]) + "\n").encode()
-
-
-def redact(words: Sequence[str]) -> list[str]:
-    """Return a command line without the values of flags that name a secret.
-
-    >>> redact(["train.py", "--api-key", "abc", "--hf-token=x", "--max-tokens", "5"])
-    ['train.py', '--api-key', '…', '--hf-token=…', '--max-tokens', '5']
-    """
-    clean: list[str] = []
-    hide = False
-    for word in words:
-        flag, equals, _ = word.partition("=")
-        secret = flag.startswith("-") and _SECRET.search(flag) is not None
-        clean.append("…" if hide else f"{flag}=…" if secret and equals else word)
-        hide = secret and not equals
-    return clean
 
 
 def settings(words: Sequence[str]) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
+from tcrules.instrument.privacy import shown_path
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
@@ -102,16 +103,16 @@ class Checkpoints:
     def enter_save(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
         """`torch.save` begins."""
         target = argument(args, kwargs, 1, "f")
-        return _path(target), (target, inspect(argument(args, kwargs, 0, "obj")))
+        return shown_path(target), (target, inspect(argument(args, kwargs, 0, "obj")))
 
     def leave_save(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """It returned."""
         target, content = token
         if raised:
             return
-        path = frame.object
-        if path:
-            self._paths[os.path.realpath(path)] = None
+        file = _file(target)
+        if file:
+            self._paths[file] = None
         else:
             _try_put(self._buffers, target)
         self._marks[content.mark()] = None
@@ -119,13 +120,19 @@ class Checkpoints:
             while len(table) > MAX_SAVES:
                 table.pop(next(iter(table)))  # type: ignore[call-overload]
         self._put_saved(
-            frame.call, path, frame.step, frame.begin, content.model, content.optimizer, len(content.tensors)
+            frame.call,
+            frame.object,
+            frame.step,
+            frame.begin,
+            content.model,
+            content.optimizer,
+            len(content.tensors),
         )
 
     def enter_load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
         """`torch.load` begins."""
         source = argument(args, kwargs, 0, "f")
-        return _path(source), source
+        return shown_path(source), source
 
     def leave_load(self, frame: Frame, source: Any, result: Any, raised: bool) -> None:
         """It returned an object."""
@@ -135,12 +142,12 @@ class Checkpoints:
         for tensor in content.tensors:
             self._origin.put(tensor, frame.call)
         self._groups = [*self._groups[1 - MAX_LOADS :], *((groups, frame.call) for groups in content.groups)]
-        path = frame.object
-        here = os.path.realpath(path) in self._paths if path else self._buffers.get(source) is True
+        file = _file(source)
+        here = file in self._paths if file else self._buffers.get(source) is True
         self.book.loaded = self.book.loaded or content.model
         self._put_loaded(
             frame.call,
-            path,
+            frame.object,
             frame.step,
             frame.begin,
             content.model,
@@ -188,11 +195,14 @@ class Checkpoints:
         return (self._origin.get(value) or 0) if isinstance(value, torch.Tensor) else 0
 
 
-def _path(target: Any) -> str:
+def _file(target: Any) -> str:
+    """Return the real path of a file, "" for a buffer."""
+    if not isinstance(target, (str, os.PathLike)):
+        target = getattr(target, "name", "")
     return (
-        os.fspath(target)
-        if isinstance(target, (str, os.PathLike))
-        else str(getattr(target, "name", "") or "")
+        os.path.realpath(os.fsdecode(target))
+        if target and isinstance(target, (str, bytes, os.PathLike))
+        else ""
     )
 
 

@@ -173,8 +173,10 @@ def fields(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple
         items = value.items()
     else:
         return
-    for name, item in items:
-        yield from fields(item, f"{path}.{name}" if path else str(name), depth - 1)
+    for key, item in items:
+        # a key that is data, like a tensor, is told by its class only
+        name = str(key) if type(key) in (str, int) else type(key).__name__
+        yield from fields(item, f"{path}.{name}" if path else name, depth - 1)
 
 
 def is_constant(tensor: torch.Tensor) -> bool:

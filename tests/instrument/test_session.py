@@ -44,7 +44,9 @@ def test_a_failing_probe_is_disabled_and_leaves_gaps(session: Session):
     assert [probe(1), probe(2), probe(3)] == [1, None, None]
     assert calls == [1, 2] and session.is_disabled("lossy")
     assert [gap[0] for gap in gaps(session)] == ["backward", "loss_call"]
-    assert "boom" in gaps(session)[0][3]
+    why = gaps(session)[0][3]
+    assert why.startswith("probe lossy failed: ValueError at ")
+    assert "boom" not in why, "the text of an exception may quote anything"
     assert not session.inside
 
 
