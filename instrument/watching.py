@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tcrules.instrument import place
 from tcrules.instrument import session as sessions
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import create_run, read_manifest, write_manifest
@@ -107,4 +108,4 @@ def _finish(folder: Path, status: str, alone: bool) -> None:
 
 
 def _group_size() -> int:
-    return sessions._distributed()[1]
+    return place.distributed()[1]
