@@ -531,6 +531,11 @@ RELATIONS: tuple[Relation, ...] = (
         model bool holds a state of a model
         optimizer bool holds a state of an optimizer
         tensors int number of tensors
+        names fingerprint of the paths of all tensors
+        scheduler bool holds a state of a scheduler
+        scaler bool holds a state of a scaler
+        rng bool holds a state of a random generator, by its key
+        position bool holds where in its data the loop was (epoch, step, …), by its key
         """),
     _relation("checkpoint_loaded", "persistence", 1, "torch.load.", """
         call call id
@@ -540,6 +545,11 @@ RELATIONS: tuple[Relation, ...] = (
         model bool holds a state of a model
         optimizer bool holds a state of an optimizer
         saved_here bool it was saved by this process
+        names fingerprint of the paths of all tensors
+        scheduler bool holds a state of a scheduler
+        scaler bool holds a state of a scaler
+        rng bool holds a state of a random generator, by its key
+        position bool holds where in its data the loop was (epoch, step, …), by its key
         """),
     _relation("model_loaded", "persistence", 1, "Module.load_state_dict on a whole model.", """
         call call id
@@ -550,6 +560,32 @@ RELATIONS: tuple[Relation, ...] = (
         keys int keys in the state
         missing int parameters and buffers that the state lacks
         unexpected int keys that the model lacks
+        strict bool keys that do not fit are an error
+        """),
+    _relation("checkpoint_model", "persistence", 12, "A saved state of a model that was met in training.", """
+        call call torch.save
+        module module the model whose keys the state has most of
+        keys int keys in the state
+        missing int parameters and buffers of the model that the state lacks
+        unexpected int keys that the model lacks
+        shared int tensors of the state that are the model's own, not copies
+        """),
+    _relation("checkpoint_key", "persistence", 1,
+              "A key of a model's state that does not fit; up to 64 of a kind per call.", """
+        call call torch.save or Module.load_state_dict
+        module module the model
+        key string the key
+        kind string missing (the state lacks it) or unexpected (the model lacks it)
+        """),
+    _relation("checkpoint_tensor", "persistence", 1,
+              "A tensor in a state; of up to 64 evenly spaced ones per call.", """
+        call call torch.save, torch.load, Module.load_state_dict or Optimizer.load_state_dict
+        point string saved, read (torch.load returned it), given (to load_state_dict) or held (afterwards)
+        key string path in the object or state
+        name string parameter or buffer that it belongs to, "" = unknown
+        dtype string e.g. float32
+        size int number of elements
+        data fingerprint value; above 4 MB of evenly spaced parts
         """),
     _relation("optimizer_loaded", "persistence", 1, "Optimizer.load_state_dict.", """
         call call id

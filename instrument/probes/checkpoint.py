@@ -3,84 +3,33 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.privacy import shown_path
-from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.contents import MAX_ITEMS, Content, bare, few, inspect, state_of
+from tcrules.instrument.probes.context import context, dtype_name
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.states import WHY_DEVICE
 from tcrules.instrument.probes.values import sample_print
 from torch import nn, serialization
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
 
-RELATIONS = ("checkpoint_saved", "checkpoint_loaded", "model_loaded", "optimizer_loaded")
-#: Containers of a state that are looked at, and how deep they are nested.
-MAX_ITEMS, MAX_DEPTH = 100_000, 8
-#: Tensors whose fingerprints tell a state; remembered saves; remembered loads.
-MARK_TENSORS, MAX_SAVES, MAX_LOADS = 4, 256, 8
-
-
-@dataclass(slots=True)
-class Content:
-    """What a saved or loaded object holds."""
-
-    model: bool
-    optimizer: bool
-    tensors: list[torch.Tensor]
-    #: Parameter groups of the optimizers: they tell where a state without tensors (SGD) came from.
-    groups: list[list[Any]]
-
-    def mark(self) -> int:
-        """Return a fingerprint of a few of the tensors and of the shapes of all."""
-        prints = [
-            print_ for tensor in self.tensors[:MARK_TENSORS] if (print_ := sample_print(tensor)) is not None
-        ]
-        return combine([*prints, len(self.tensors), *(tensor.numel() for tensor in self.tensors[:1000])])
-
-
-def inspect(value: Any) -> Content:
-    """Look through an object for states of models and optimizers; opaque objects are not opened."""
-    content = Content(False, False, [], [])
-    pending = [(value, 0)]
-    for _ in range(MAX_ITEMS):
-        if not pending:
-            break
-        item, depth = pending.pop()
-        if isinstance(item, torch.Tensor):
-            content.tensors.append(item)
-        elif isinstance(item, nn.Module):
-            content.model = True
-            content.tensors += [*item.parameters(), *item.buffers()]
-        elif isinstance(item, Optimizer):
-            content.optimizer = True
-        elif isinstance(item, dict):
-            content.model = content.model or _is_model_state(item)
-            if isinstance(item.get("param_groups"), list) and "state" in item:
-                content.optimizer = True
-                content.groups.append(item["param_groups"])
-            if depth < MAX_DEPTH:
-                pending += [(part, depth + 1) for part in reversed(list(item.values()))]
-        elif isinstance(item, (list, tuple)) and depth < MAX_DEPTH and len(item) < MAX_ITEMS:
-            pending += [(part, depth + 1) for part in reversed(item)]
-    return content
-
-
-def _is_model_state(state: Mapping[Any, Any]) -> bool:
-    """Return whether a dict looks like `Module.state_dict()`: names of attributes to tensors."""
-    if hasattr(state, "_metadata"):
-        return any(isinstance(value, torch.Tensor) for value in state.values())
-    tensors = [key for key, value in state.items() if isinstance(value, torch.Tensor)]
-    return len(tensors) * 2 > len(state) and any(isinstance(key, str) and "." in key for key in tensors)
+RELATIONS = (
+    *("checkpoint_saved", "checkpoint_loaded", "model_loaded", "optimizer_loaded"),
+    *("checkpoint_model", "checkpoint_tensor", "checkpoint_key"),
+)
+#: Remembered saves and loads; keys of one state that are written because they do not fit.
+MAX_SAVES, MAX_LOADS, MAX_KEYS = 256, 8, 64
 
 
 class Checkpoints:
@@ -98,6 +47,8 @@ class Checkpoints:
         session = shared.session
         self._put_saved, self._put_loaded = session.put("checkpoint_saved"), session.put("checkpoint_loaded")
         self._put_model, self._put_optimizer = session.put("model_loaded"), session.put("optimizer_loaded")
+        self._put_part, self._put_key = session.put("checkpoint_model"), session.put("checkpoint_key")
+        self._put_tensor = session.put("checkpoint_tensor")
 
     # ------------------------------------------------------------------ files
     def enter_save(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
@@ -119,15 +70,63 @@ class Checkpoints:
         for table in (self._paths, self._marks):
             while len(table) > MAX_SAVES:
                 table.pop(next(iter(table)))  # type: ignore[call-overload]
+        names: dict[int, str] = {}
+        for state in content.models:
+            names |= self._model_saved(frame.call, state)
         self._put_saved(
-            frame.call,
-            frame.object,
-            frame.step,
-            frame.begin,
-            content.model,
-            content.optimizer,
-            len(content.tensors),
+            *(frame.call, frame.object, frame.step, frame.begin),
+            *(content.model, content.optimizer, len(content.tensors)),
+            *(content.names(), content.scheduler, content.scaler, content.rng, content.position),
         )
+        self._tensors(frame.call, "saved", content, names)
+
+    def _model_saved(self, call: int, state: dict[str, Any]) -> dict[int, str]:
+        """Write how much of which model a state holds; returns the names of its tensors, by id."""
+        state, best, found = bare(state), (0, 0), None
+        for model, record in self.book.models.live():
+            held = state_of(model)
+            common = held.keys() & state.keys()
+            shared = sum(_pointer(held[key]) == _pointer(state[key]) for key in common)
+            if (len(common), shared) > best and 2 * len(common) >= len(state):
+                best, found = (len(common), shared), (record, held)
+        if found is None:
+            return {}
+        record, held = found
+        missing, unexpected = held.keys() - state.keys(), state.keys() - held.keys()
+        self._put_part(call, record.name, len(state), len(missing), len(unexpected), best[1])
+        self._keys(call, record.name, missing, unexpected)
+        names = self._names(record, held)
+        return {id(state[key]): names[key] for key in held.keys() & state.keys()}
+
+    def _names(self, record: Model, held: dict[str, torch.Tensor]) -> dict[str, str]:
+        """Return what the tensors of a model's state are called in facts."""
+        owners = ((module(), name, handle) for module, name, handle in record.buffers)
+        buffers = {id(o._buffers.get(name)): handle for o, name, handle in owners if o is not None}
+        known = ((key, self.book.known(tensor), tensor) for key, tensor in held.items())
+        return {key: p.name if p is not None else buffers.get(id(tensor), "") for key, p, tensor in known}
+
+    def _keys(self, call: int, module: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+        for kind, keys in (("missing", missing), ("unexpected", unexpected)):
+            for key in sorted(keys)[:MAX_KEYS]:
+                self._put_key(call, module, key, kind)
+
+    def _tensors(self, call: int, point: str, content: Content, names: dict[int, str]) -> None:
+        pairs = list(zip(content.keys, content.tensors, strict=True))
+        for key, tensor in few(pairs):
+            self._tensor(call, point, key, names.get(id(tensor), ""), tensor)
+
+    def _tensor(self, call: int, point: str, key: str, name: str, tensor: torch.Tensor) -> None:
+        data = sample_print(tensor)
+        if data is None:
+            self.shared.session.gap("checkpoint_tensor", WHY_DEVICE)
+        else:
+            self._put_tensor(call, point, key, name, dtype_name[tensor.dtype], tensor.numel(), data)
+
+    def _both(self, call: int, pairs: Sequence[tuple[str, str, torch.Tensor, torch.Tensor]]) -> None:
+        """Write what a state gave for a tensor and what it holds now."""
+        for key, name, given, held in few(pairs):
+            self._tensor(call, "given", key, name, given)
+            self._tensor(call, "held", key, name, held)
 
     def enter_load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
         """`torch.load` begins."""
@@ -146,14 +145,11 @@ class Checkpoints:
         here = file in self._paths if file else self._buffers.get(source) is True
         self.book.loaded = self.book.loaded or content.model
         self._put_loaded(
-            frame.call,
-            frame.object,
-            frame.step,
-            frame.begin,
-            content.model,
-            content.optimizer,
+            *(frame.call, frame.object, frame.step, frame.begin, content.model, content.optimizer),
             here or (bool(content.tensors) and content.mark() in self._marks),
+            *(content.names(), content.scheduler, content.scaler, content.rng, content.position),
         )
+        self._tensors(frame.call, "read", content, {})
 
     # ------------------------------------------------------------------ states
     def enter_model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
@@ -162,19 +158,34 @@ class Checkpoints:
         if not isinstance(state, dict) or not is_model(module):
             return None
         wanted = module.state_dict().keys() if len(state) < MAX_ITEMS else state.keys()
-        missing, unexpected = len(wanted - state.keys()), len(state.keys() - wanted)
         origin = next((call for value in state.values() if (call := self._call(value))), 0)
-        return self.shared.names.module(module), (module, origin, len(state), missing, unexpected)
+        strict = bool(argument(args, kwargs, 2, "strict", True))
+        misfits = wanted - state.keys(), state.keys() - wanted
+        return self.shared.names.module(module), (module, dict(state), origin, misfits, strict)
 
     def leave_model(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """It returned: whatever this model holds may be trained."""
-        module, origin, keys, missing, unexpected = token
+        module, state, origin, (missing, unexpected), strict = token
         for tensor in module.parameters():
             self.book.param(tensor).trained = True
-        if not raised and self.book.top(module) is unwrap(module):
-            self._put_model(
-                frame.call, frame.object, frame.step, frame.begin, origin, keys, missing, unexpected
-            )
+        if self.book.top(module) is not unwrap(module):
+            return
+        self._keys(frame.call, frame.object, missing, unexpected)
+        if raised:
+            return
+        self._put_model(
+            *(frame.call, frame.object, frame.step, frame.begin, origin),
+            *(len(state), len(missing), len(unexpected), strict),
+        )
+        held, given = state_of(module), bare({str(key): value for key, value in state.items()})
+        record = self.book.models.get(unwrap(module))
+        names = self._names(record, held) if record is not None else {}
+        pairs = ((key, names.get(key) or self._name(held[key]), given.get(key), held[key]) for key in held)
+        self._both(frame.call, [pair for pair in pairs if isinstance(pair[2], torch.Tensor)])
+
+    def _name(self, tensor: torch.Tensor) -> str:
+        param = self.book.known(tensor)
+        return param.name if param is not None else ""
 
     def enter_optimizer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
         """`Optimizer.load_state_dict` begins."""
@@ -184,15 +195,37 @@ class Checkpoints:
         origin = next((call for groups, call in self._groups if groups is state.get("param_groups")), 0)
         if not origin:
             origin = next((call for tensor in inspect(state).tensors if (call := self._call(tensor))), 0)
-        return self.shared.names.optimizer(args[0]), origin
+        return self.shared.names.optimizer(args[0]), (args[0], state, origin)
 
-    def leave_optimizer(self, frame: Frame, origin: Any, _result: Any, raised: bool) -> None:
+    def leave_optimizer(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """It returned."""
+        optimizer, state, origin = token
         if not raised:
             self._put_optimizer(frame.call, frame.object, frame.step, frame.begin, origin)
+            self._both(frame.call, list(self._slots(optimizer, state)))
+
+    def _slots(
+        self, optimizer: Any, state: dict[str, Any]
+    ) -> Iterator[tuple[str, str, torch.Tensor, torch.Tensor]]:
+        """Yield (key, parameter, given, held) of the tensors in the state of an optimizer."""
+        numbers = [number for group in state["param_groups"] for number in group["params"]]
+        tensors = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+        for number, tensor in zip(numbers, tensors, strict=False):
+            given, held = state["state"].get(number), optimizer.state.get(tensor)
+            if not isinstance(given, dict) or not isinstance(held, dict):
+                continue
+            for kind in given.keys() & held.keys():
+                if isinstance(given[kind], torch.Tensor) and isinstance(held[kind], torch.Tensor):
+                    yield f"state.{number}.{kind}", self._name(tensor), given[kind], held[kind]
 
     def _call(self, value: Any) -> int:
         return (self._origin.get(value) or 0) if isinstance(value, torch.Tensor) else 0
+
+
+def _pointer(value: Any) -> int:
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or value.is_meta:
+        return 0
+    return value.data_ptr() or id(value)
 
 
 def _file(target: Any) -> str:
