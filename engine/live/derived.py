@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,7 @@ class Derived:
 
     def settle_again(self) -> dict[str, list[Fact]]:
         """Derive everything settled anew; returns the facts by which each relation differs from before."""
+        self.forget(math.inf)  # what is derived of a step may read them
         changed: dict[str, list[Fact]] = {}
         before = {name: table for (name, step), table in self._tables.items() if step is None}
         for name in before:

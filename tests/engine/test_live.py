@@ -185,6 +185,20 @@ def test_facts_by_columns() -> None:
     assert len(session.advance(0, 0)) == 1
 
 
+def test_a_settled_fact_counts_for_a_step_of_which_another_rule_derived_already() -> None:
+    rules = """with_item(S) :- event(step: S, a: A), item(a: A).
+invariant now { each event(step: S, a: A) expect A > 0 or not with_item(S) message "m" }
+invariant next { each event(step: S), event(step: S + 1) expect with_item(S) message "m" }
+"""
+    session = session_of(rules, keep=100)
+    session.feed("event", [(0, 0, 7)])
+    assert session.advance(0, 0) == []
+    session.feed("item", [("x", 7)])
+    session.feed("event", [(0, 1, 8)])
+    assert session.advance(0, 1) == []
+    assert statuses(session.close())["next"] == "held"
+
+
 def test_a_fact_after_its_step_makes_the_rule_unknown_or_is_decided_at_the_end() -> None:
     for keep, status in ((0, "unknown"), (100, "violated")):
         session = session_of(SMALL, keep=keep)
