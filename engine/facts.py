@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Facts of `relation` that were not recorded; `last_step` -1 = until the end; `rank` -1 = all ranks."""
+    """Facts of `relation` that were not recorded; `last_step` -1 = until the end; `rank` -1 = all ranks.
+
+    `recorded`: stretches of steps (first, last) within, in order, that were recorded all the same: a sample.
+    """
 
     relation: str
     rank: int
     first_step: int
     last_step: int
     why: str
+    recorded: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

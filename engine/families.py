@@ -164,6 +164,7 @@ class _Shape:
             watched=invariant.watched,
             monotone=invariant.monotone,
             window=Window(invariant.window.kind),
+            reach=invariant.reach,
         )
 
     def _rename(self, variable: Var) -> Var:

@@ -30,7 +30,7 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     ir.Window: ("kind",),
 }
 #: Fields of an invariant that hold no constants.
-_PLAIN: Final = ("variables", "step", "rank", "needs", "watched", "monotone", "window")
+_PLAIN: Final = ("variables", "step", "rank", "needs", "watched", "monotone", "window", "reach")
 
 
 class Keys:

@@ -187,6 +187,30 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """Steps `first` to `last` relative to another one; None: without end."""
+
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The steps and ranks of the facts that an instance reads, relative to its own step and rank.
+
+    `spans` holds relations, `others` the steps of those that are not in it. `own_rank`: only its own rank is read.
+    """
+
+    spans: tuple[tuple[str, Steps], ...] = ()
+    others: Steps = Steps(None, None)
+    own_rank: bool = False
+
+    def steps(self, relation: str) -> Steps:
+        """The steps at which facts of a relation may matter."""
+        return dict(self.spans).get(relation, self.others)
+
+
+@dataclass(frozen=True, slots=True)
 class Invariant:
     """For each binding of `variables` by `each`, one of the alternatives of `expect` must hold.
 
@@ -211,6 +235,7 @@ class Invariant:
     watched: frozenset[str]
     monotone: bool
     window: Window
+    reach: Reach = Reach()
     span: Span = NOWHERE
 
 

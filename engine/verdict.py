@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tcrules.engine.alternatives import direct
+from tcrules.engine.gaps import Hole, holes
 from tcrules.engine.ir import Atom, Bind, Body, Compare, Invariant, Not, Value
 from tcrules.engine.values import order_key
 from tcrules.grammar.records import dataclass
@@ -52,16 +53,15 @@ class Doubt:
 
     `rule`: reasons for which its body cannot be evaluated at all. `always`: reasons that make every instance
     unknown that is violated (and, unless the invariant is monotone, every held one). `cut_off`: reasons that
-    make every violated instance unknown. `gaps`: those that make instances of some moments unknown; of all
-    steps if `any_step`, as the invariant looks beyond the step of its instance. `proved`: violated instances
-    are never unknown. `notes`: worth saying, but no instance depends on it.
+    make every violated instance unknown. `gaps`: those that make instances of some moments unknown, by `holes`.
+    `proved`: violated instances are never unknown. `notes`: worth saying, but no instance depends on it.
     """
 
     rule: tuple[str, ...] = ()
     always: tuple[str, ...] = ()
     cut_off: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    any_step: bool = False
+    holes: tuple[Hole, ...] = ()
     proved: bool = False
     notes: tuple[str, ...] = ()
 
@@ -71,15 +71,8 @@ class Doubt:
         return not self.proved and bool(self.always or self.cut_off)
 
     def covers(self, step: int | None, rank: int | None) -> bool:
-        """Whether facts of that moment are missing; None: the invariant does not tell, any gap counts."""
-        return any(
-            (step is None or self.any_step or _spans(gap, step)) and (rank is None or gap.rank in (-1, rank))
-            for gap in self.gaps
-        )
-
-
-def _spans(gap: Gap, step: int) -> bool:
-    return gap.first_step <= step and (step <= gap.last_step or gap.last_step == -1)
+        """Whether an instance of that moment could have read what is missing; None: the invariant does not tell."""
+        return any(hole.covers(step, rank) for hole in self.holes)
 
 
 def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
@@ -97,7 +90,7 @@ def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
         always=tuple(_why_unrecorded(name, coverage) for name in sorted(unrecorded)),
         cut_off=cut_off,
         gaps=tuple(gaps),
-        any_step=invariant.window.kind == "run",
+        holes=holes(gaps, invariant.reach),
         proved=_certain(invariant.each) and all(map(_refuted, invariant.expect)),
         notes=tuple(_why_gap(gap) for gap in coverage.gaps if gap.relation in invariant.needs),
     )
@@ -130,8 +123,9 @@ def _why_gap(gap: Gap) -> str:
         if gap.last_step == -1
         else f"at steps {gap.first_step} to {gap.last_step}"
     )
+    some = f", except {len(gap.recorded):,} stretches of steps" if gap.recorded else ""
     rank = "" if gap.rank == -1 else f" on rank {gap.rank}"
-    return f"{gap.relation} was not recorded {steps}{rank}" + (f": {gap.why}" if gap.why else "")
+    return f"{gap.relation} was not recorded {steps}{some}{rank}" + (f": {gap.why}" if gap.why else "")
 
 
 @dataclass(frozen=True, slots=True)

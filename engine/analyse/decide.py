@@ -78,6 +78,20 @@ class Decider:
 
     # -------------------------------------------------------------------------------------------- windows
 
+    def moments_of(self, atom: ir.Atom) -> set[str]:
+        """The variables of an atom that are moments."""
+        return {
+            term.name for term in atom.arguments if isinstance(term, ir.Var) and self._is_moment(term.type)
+        }
+
+    def observed_below(self, predicate: ir.Predicate) -> set[str]:
+        """The observed relations that a relation is made of, or itself."""
+        return {found.name for found, _ in self._reached([(predicate, True)]) if found.observed}
+
+    def ends_with(self, body: ir.Body, moments: Set[str]) -> bool:
+        """Whether nothing that a body reads is later than all of these moments."""
+        return self._first_late(body, moments) is None
+
     def _late(self, each: ir.Body, expect: Sequence[ir.Body]) -> ir.Literal | None:
         """A literal whose truth may change after the body is complete."""
         known = self._moments_in(each) | self._bound_moments(each)
@@ -125,7 +139,7 @@ class Decider:
         found: set[str] = set()
         for literal in body:
             if isinstance(literal, ir.Atom):
-                found |= self._moments_of(literal)
+                found |= self.moments_of(literal)
             elif isinstance(literal, ir.Either):
                 found |= set.intersection(*(self._moments_in(way) for way in literal.alternatives))
         return found
@@ -141,7 +155,7 @@ class Decider:
             for atom in list(waiting):
                 if not self._atom_late(atom, known):
                     waiting.remove(atom)
-                    known |= self._moments_of(atom)
+                    known |= self.moments_of(atom)
         if waiting:
             return waiting[0]
         for literal in body:
@@ -181,11 +195,6 @@ class Decider:
 
     def _is_moment(self, kind: ir.Type) -> bool:
         return kind.name in self.moments
-
-    def _moments_of(self, atom: ir.Atom) -> set[str]:
-        return {
-            term.name for term in atom.arguments if isinstance(term, ir.Var) and self._is_moment(term.type)
-        }
 
     def _bound_moments(self, body: ir.Body) -> set[str]:
         """Moments that the body computes; its instance is complete only with what it read."""

@@ -21,6 +21,7 @@ from tcrules.engine.analyse.interface import (
 from tcrules.engine.analyse.lattice import UNKNOWN
 from tcrules.engine.analyse.lower import Lowerer
 from tcrules.engine.analyse.normalise import normalise_invariant, normalise_rule
+from tcrules.engine.analyse.reach import Reaches
 from tcrules.engine.analyse.resolve import Statement, resolve
 from tcrules.engine.analyse.safety import order_clause, warn_unused
 from tcrules.engine.analyse.stamping import stamped
@@ -149,6 +150,7 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
             rules += [ir.Rule(lowerer.atom(item.clause.head), body, item.clause.span) for body in ways]
     strata = stratify(predicates, rules, faults)
     decider = Decider(rules, moment_types(symbols.lattice.parents))
+    reaches = Reaches(strata, decider)
     invariants: list[ir.Invariant] = []
     templates: list[ir.Template] = []
     for item in typed:
@@ -156,7 +158,7 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
         if isinstance(statement, ast.Rule):
             continue
         lowerer = Lowerer(item.env, predicates, symbols.lattice, faults)
-        invariant = _invariant(statement, item.clause, lowerer, decider, faults)
+        invariant = _invariant(statement, item.clause, lowerer, decider, reaches, faults)
         if isinstance(statement, ast.Template):
             check_metavariables(statement, symbols.lattice.types, faults)
             templates.append(_template(statement, invariant, lowerer))
@@ -177,6 +179,7 @@ def _invariant(
     clause: Clause,
     lowerer: Lowerer,
     decider: Decider,
+    reaches: Reaches,
     faults: Faults,
 ) -> ir.Invariant:
     names = dict.fromkeys(v.name for literal in clause.body for v in own_variables(literal) if not v.made)
@@ -189,6 +192,7 @@ def _invariant(
     expect = tuple(way for alternative in alternatives for way in lowerer.ways(alternative, clause.span))
     reading = decider.reading(each, expect)
     known = {variable.name for variable in variables}
+    step, rank = (first_of_type(statement, variables, kind) for kind in ("step", "rank"))
     return ir.Invariant(
         id=statement.id,
         severity=severity(statement),
@@ -199,12 +203,13 @@ def _invariant(
         expect=expect,
         about=about(statement, variables) if {v.name for v in statement.about} <= known else (),
         message=statement.message or "",
-        step=first_of_type(statement, variables, "step"),
-        rank=first_of_type(statement, variables, "rank"),
+        step=step,
+        rank=rank,
         needs=reading.needs,
         watched=reading.watched,
         monotone=reading.monotone,
         window=reading.window,
+        reach=reaches.reach(each, expect, step, rank),
         span=statement.span,
     )
 

@@ -22,7 +22,8 @@ def program_of(text: str) -> ir.Program:
     """The analysed program; fails with the diagnostics."""
     loaded = load_text(text)
     analysis = analyse(loaded.programs)
-    assert analysis.program is not None, render([*loaded.diagnostics, *analysis.diagnostics], loaded.sources)
+    sound = analysis.program is not None and not loaded.failed
+    assert sound, render([*loaded.diagnostics, *analysis.diagnostics], loaded.sources)
     return analysis.program
 
 
