@@ -487,6 +487,43 @@ RELATIONS: tuple[Relation, ...] = (
         data fingerprint value
         constant bool all elements are equal
         """),
+    _relation("batch_sample", "data", 2,
+              "A sample of a batch: every 2ⁿth of the dataset, up to 512 an epoch and 64 a batch.", """
+        loader loader the loader
+        epoch int count of iterations over this loader
+        index int position of the batch in the epoch
+        place int position in the batch
+        sample int index that the sampler gave; -1 = unknown, then evenly spaced ones are written
+        step step when
+        at time when
+        input_field string path of the input in the batch
+        label_field string path of the label: named so, or the second of a pair; "" = none
+        input fingerprint the sample's input; 0 = not read
+        label fingerprint its label; 0 = not read
+        """),
+    _relation("epoch_end", "data", 2, "A data loader was iterated to its end.", """
+        loader loader the loader
+        epoch int count of iterations over this loader
+        step step when
+        at time when
+        batches int batches that were yielded
+        samples int samples in them
+        distinct int different indices among them; -1 = unknown (no indices, or a dataset above 16 million)
+        dataset int length of the dataset, -1 = unknown
+        order fingerprint of all indices in their order; 0 = unknown
+        """),
+    _relation("batch_use", "data", 5,
+              "A tensor of a batch, or a view of it, was used; told for the first steps and then sampled.", """
+        call call the forward or loss call
+        role string input (of a forward) or target (of a loss)
+        step step when
+        at time when
+        loader loader where it came from
+        epoch int as in batch
+        index int as in batch
+        field string as in batch_field
+        same bool it is as the loader yielded it
+        """),
     _relation("worker_rng", "data", 2, "Random generators of a loader worker when it starts.", """
         loader loader the loader
         epoch int count of iterations

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tcrules.instrument.fingerprint import combine
@@ -16,6 +17,7 @@ from torch.utils.data import dataloader, sampler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tcrules.instrument.probes.samples import Order, Samples
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.workers import WorkerEntry
 
@@ -33,13 +35,26 @@ class Iteration:
     index: int = 0
     #: A worker made the batch that is fetched; -1 = the main process.
     worker: int = -1
+    order: Order | None = None
+
+
+class Place(NamedTuple):
+    """Where a tensor came from."""
+
+    loader: str
+    epoch: int
+    number: int
+    field: str
 
 
 class Batches:
     """Knows which tensors came from which loader, and which loaders are being iterated."""
 
-    def __init__(self) -> None:
-        self._tensors: IdentityMap[tuple[str, int, int, int | None]] = IdentityMap()
+    def __init__(self, shared: Shared) -> None:
+        self._put = shared.session.put("batch_use")
+        self._tensors: IdentityMap[tuple[Place, int, int, int | None]] = IdentityMap()
+        #: Address and size of the tensors of the last batch of each loader, which views are told by.
+        self._last: dict[str, list[tuple[weakref.ref[torch.Tensor], Place, int, int]]] = {}
         self._active: list[tuple[weakref.ref[Any], str]] = []
 
     def of(self, tensor: torch.Tensor) -> tuple[str, int | None]:
@@ -47,13 +62,45 @@ class Batches:
         known = self._tensors.get(tensor)
         if known is None:
             return "", None
-        loader, pointer, version, data = known
+        place, pointer, version, data = known
         same = tensor.data_ptr() == pointer and _version(tensor) == version
-        return loader, data if same else None
+        return place.loader, data if same else None
 
-    def put(self, tensor: torch.Tensor, loader: str, data: int | None) -> None:
+    def put(self, tensor: torch.Tensor, place: Place, data: int | None) -> None:
         """Note that a loader yielded a tensor."""
-        self._tensors.put(tensor, (loader, tensor.data_ptr(), _version(tensor), data))
+        pointer = tensor.data_ptr()
+        self._tensors.put(tensor, (place, pointer, _version(tensor), data))
+        size = tensor.numel() * tensor.element_size()
+        if tensor.is_cpu and pointer:
+            last = self._last.setdefault(place.loader, [])
+            if last and last[0][1][:3] != place[:3]:
+                last.clear()
+            last.append((weakref.ref(tensor), place, pointer, size))
+
+    def origin(self, tensor: torch.Tensor) -> tuple[Place, bool] | None:
+        """Return where a tensor came from and whether it is what the loader yielded; None if that is not known.
+
+        A view of a tensor of the last batch counts; what was computed from one, or copied, does not.
+        """
+        known = self._tensors.get(tensor)
+        if known is not None:
+            return known[0], tensor.data_ptr() == known[1] and _version(tensor) == known[2]
+        if local(tensor) is None:
+            return None
+        pointer = tensor.data_ptr()
+        for last in self._last.values():
+            for reference, place, start, size in last:
+                found = reference() if start <= pointer < start + size else None
+                known = None if found is None else self._tensors.get(found)
+                if found is not None and known is not None:
+                    return place, _version(found) == known[2] and tensor.dtype is found.dtype
+        return None
+
+    def used(self, call: int, role: str, tensor: torch.Tensor, step: int, at: int) -> None:
+        """Write what a tensor of a batch was used for."""
+        found = self.origin(tensor)
+        if found is not None:
+            self._put(call, role, step, at, *found[0], found[1])
 
     def begin(self, iterator: object, loader: str) -> None:
         """A loader is being iterated."""
@@ -76,8 +123,12 @@ class Batches:
 class Loaders:
     """Writes facts of loaders."""
 
-    def __init__(self, shared: Shared, batches: Batches, entry: WorkerEntry | None) -> None:
-        self.shared, self.batches, self.entry = shared, batches, entry
+    def __init__(
+        self, shared: Shared, batches: Batches, entry: WorkerEntry | None, samples: Samples | None
+    ) -> None:
+        self.shared, self.batches, self.entry, self.samples = shared, batches, entry, samples
+        #: Iterations whose iterators are being made: these fetch indices already.
+        self._starting: list[Iteration] = []
         self.clock = shared.clock
         self._epochs: IdentityMap[list[int]] = IdentityMap()
         self._iterations: IdentityMap[Iteration] = IdentityMap()
@@ -105,10 +156,15 @@ class Loaders:
         self._put_epoch(name, iteration.epoch, self.clock.step, self.shared.tick(), epoch)
         if self.entry is not None:
             self.entry.loader, self.entry.epoch = name, iteration.epoch
+        if self.samples is not None:
+            iteration.order = self.samples.begin(loader)
+        self._starting.append(iteration)
         return iteration
 
     def leave_iter(self, iteration: Iteration, result: Any, raised: bool) -> None:
         """The iterator exists."""
+        if iteration in self._starting:
+            self._starting.remove(iteration)
         if not raised:
             self._iterations.put(result, iteration)
             self.batches.begin(result, iteration.loader)
@@ -121,20 +177,37 @@ class Loaders:
         iteration.worker = _next_worker(args[0])
         return args[0], iteration
 
+    def enter_index(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Order | None:
+        """The sampler is asked for the indices of a batch."""
+        iteration = self._starting[-1] if self._starting else self._iterations.get(args[0])
+        return None if iteration is None else iteration.order
+
+    def leave_index(self, order: Order, indices: Any, raised: bool) -> None:
+        """It gave them, or has no more."""
+        if not raised:
+            order.asked(indices)
+
     def leave_next(self, token: tuple[Any, Iteration], batch: Any, raised: bool) -> None:
         """A batch was yielded, or the iterator is exhausted."""
         iterator, now = token
-        if raised:
-            self.batches.end(iterator)
+        if not raised:
+            self._batch(now, batch)
             return
+        self.batches.end(iterator)
+        if self.samples is not None and now.order is not None and sys.exc_info()[0] is StopIteration:
+            self.shared.safely("samples", self.samples.end, now.loader, now.epoch, now.index, now.order)
+        now.order = None  # it is told once, also when the iterator is asked again
+
+    def _batch(self, now: Iteration, batch: Any) -> None:
         step, at, size, prints = self.clock.step, self.shared.tick(), 0, []
-        for number, (field, tensor) in enumerate(fields(batch)):
+        found = list(fields(batch))
+        for number, (field, tensor) in enumerate(found):
             if number >= MAX_FIELDS:
                 self.shared.session.gap("batch_field", f"more than {MAX_FIELDS} tensors in a batch")
                 break
             size = size or (tensor.shape[0] if tensor.dim() else 1)
             data = sample_print(tensor)
-            self.batches.put(tensor, now.loader, data)
+            self.batches.put(tensor, Place(now.loader, now.epoch, now.index, field), data)
             if data is not None:
                 prints.append(data)
                 dtype = dtype_name[tensor.dtype]
@@ -152,6 +225,10 @@ class Loaders:
                 )
         data = combine(prints)
         self._put_batch(now.loader, now.epoch, now.index, now.worker, step, at, size, data)
+        if self.samples is not None and now.order is not None:
+            self.shared.safely(
+                "samples", self.samples.batch, now.loader, now.epoch, now.index, now.order, found, at
+            )
         now.index += 1
 
 
@@ -227,12 +304,15 @@ def _next_worker(iterator: Any) -> int:
     return -1
 
 
-def install(shared: Shared, batches: Batches, entry: WorkerEntry | None) -> None:
+def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples: Samples | None) -> None:
     """Patch `DataLoader.__iter__` and what its iterators inherit."""
-    loaders = Loaders(shared, batches, entry)
+    loaders = Loaders(shared, batches, entry, samples)
     guard = shared.guard("data")
     shared.patches.around(
         dataloader.DataLoader, "__iter__", guard(loaders.enter_iter), guard(loaders.leave_iter)
     )
     base = dataloader._BaseDataLoaderIter
     shared.patches.around(base, "__next__", guard(loaders.enter_next), guard(loaders.leave_next))
+    if samples is not None:
+        index = guard(loaders.enter_index), guard(loaders.leave_index)
+        shared.patches.around(base, "_next_index", *index)

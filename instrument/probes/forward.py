@@ -141,6 +141,8 @@ class Forward:
         prints = []
         for tensor in tensors_in((args, kwargs)):
             loader, data = self.batches.of(tensor)
+            if context.sampled:
+                self.batches.used(run.frame.call, "input", tensor, run.frame.step, run.frame.begin)
             run.loader = run.loader or loader
             data = sample_print(tensor) if data is None else data
             if data is None:

@@ -11,6 +11,7 @@ from tcrules.instrument.probes.values import local
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from tcrules.instrument.probes.data import Batches
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
 
@@ -44,8 +45,8 @@ FIRST_STEPS, EVERY = 3, 16
 class Losses:
     """Writes `loss_call`."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    def __init__(self, shared: Shared, batches: Batches) -> None:
+        self.shared, self.batches = shared, batches
         self.clock = shared.clock
         self._put = shared.session.put("loss_call")
 
@@ -65,6 +66,9 @@ class Losses:
         if token is None:
             return
         given, target = token
+        is_tensor = isinstance(target, torch.Tensor)
+        if is_tensor:
+            self.batches.used(frame.call, "target", target, frame.step, frame.begin)
         plain = local(given)
         if plain is None or plain.numel() == 0 or plain.is_complex():
             self.shared.session.gap("loss_call", "data on devices is not read")
@@ -72,7 +76,6 @@ class Losses:
         with torch.no_grad():
             low, high, normalised = describe(plain.detach())
         grad = torch.is_grad_enabled()
-        is_tensor = isinstance(target, torch.Tensor)
         self._put(
             frame.call,
             frame.api,
@@ -108,9 +111,9 @@ def _shape(tensor: torch.Tensor) -> str:
     return "x".join(str(size) for size in tensor.shape)
 
 
-def install(shared: Shared) -> None:
+def install(shared: Shared, batches: Batches) -> None:
     """Patch the functions; the modules (`nn.CrossEntropyLoss`) call them."""
-    losses = Losses(shared)
+    losses = Losses(shared, batches)
     for name in FUNCTIONS:
         api = f"torch.nn.functional.{name}"
         shared.watch("loss", functional, name, api, losses.enter, losses.leave, family="loss")
