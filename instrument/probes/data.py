@@ -187,6 +187,12 @@ class Loaders:
         if not raised:
             order.asked(indices)
 
+    def process(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        """A worker's batch is taken: which worker's, is known only now, as others may have run out meanwhile."""
+        iteration = self._iterations.get(args[0])
+        if iteration is not None and len(args) > 2:
+            iteration.worker = int(args[2])
+
     def leave_next(self, token: tuple[Any, Iteration], batch: Any, raised: bool) -> None:
         """A batch was yielded, or the iterator is exhausted."""
         iterator, now = token
@@ -304,6 +310,10 @@ def _next_worker(iterator: Any) -> int:
     return -1
 
 
+def _unused(_token: Any, _result: Any, _raised: bool) -> None:
+    """Nothing is done when the batch is processed."""
+
+
 def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples: Samples | None) -> None:
     """Patch `DataLoader.__iter__` and what its iterators inherit."""
     loaders = Loaders(shared, batches, entry, samples)
@@ -311,7 +321,8 @@ def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples
     shared.patches.around(
         dataloader.DataLoader, "__iter__", guard(loaders.enter_iter), guard(loaders.leave_iter)
     )
-    base = dataloader._BaseDataLoaderIter
+    base, workers = dataloader._BaseDataLoaderIter, dataloader._MultiProcessingDataLoaderIter
+    shared.patches.around(workers, "_process_data", guard(loaders.process), _unused)
     shared.patches.around(base, "__next__", guard(loaders.enter_next), guard(loaders.leave_next))
     if samples is not None:
         index = guard(loaders.enter_index), guard(loaders.leave_index)
