@@ -324,6 +324,20 @@ RELATIONS: tuple[Relation, ...] = (
         at time end of the backward
         onto string gradient before: none, zero or nonzero
         """),
+    _relation("gradient_point", "backward", 7,
+              "Gradient of a parameter before it is that of a step (`gradient`); in the first steps, then sampled.", """
+        call call what has just written it: the backward, unscaling, clipping
+        point string backward, unscaled or clipped
+        param param the parameter
+        optimizer optimizer its owner, "" = none so far
+        nth int steps that the owner has taken so far; -1 = no owner
+        step step when
+        at time when
+        class string none, zero, nonzero or nonfinite
+        norm float L2 norm, 0 for none
+        data fingerprint value; 0 in runs of one process, where nothing compares it
+        reduced string reduced (DDP averaged it) or local (it did not, as in no_sync), "" = in no DDP model
+        """),
     _relation("zero_grad", "clear", 6, "Gradients were cleared.", """
         call call id
         object string optimizer or module
@@ -438,6 +452,19 @@ RELATIONS: tuple[Relation, ...] = (
         step step when
         filled int parameters with state
         counter int largest step counter in the state, -1 = it has none
+        """),
+    _relation("optimizer_slot", "optimizer", 9,
+              "What an optimizer holds for a parameter after a step: first steps, after loading, then sampled.", """
+        call call the step
+        optimizer optimizer the optimizer
+        param param the parameter
+        nth int count of the step
+        step step when
+        kinds string names of the state's entries, sorted, e.g. exp_avg,exp_avg_sq,step
+        dtype string of its tensors, e.g. float32; "" = it has none
+        fits bool its tensors have the parameter's shape
+        counter int its own step counter, else that of its group; -1 = none
+        data fingerprint of its tensors; 0 in runs of one process, where nothing compares it
         """),
     _relation("scheduler", "scheduler", 0, "A learning-rate scheduler.", """
         scheduler scheduler class name and ordinal

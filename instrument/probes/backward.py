@@ -10,6 +10,7 @@ from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.values import class_of, is_real, local, norms
 
 if TYPE_CHECKING:
+    from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
@@ -23,8 +24,8 @@ _Before = tuple[int, int, str]
 class Backward:
     """Compares the gradients of all known parameters before and after a backward."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    def __init__(self, shared: Shared, points: Points | None) -> None:
+        self.shared, self.points = shared, points
         self.session, self.book = shared.session, shared.book
         self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
 
@@ -85,6 +86,7 @@ class Backward:
         """A backward returned."""
         loss, before = token
         step, at = frame.step, self.shared.tick()
+        wrote: list[tuple[torch.Tensor, Param]] = []
         with self.book.reading:
             mine = set(map(id, self.book.trained_by_me())) if len(self.book.threads) > 1 else None
             for tensor, param, (grad_id, version, onto) in before:
@@ -95,15 +97,18 @@ class Backward:
                 owner = param.owner
                 name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
                 self._put_grad(frame.call, param.name, name, nth, step, at, onto)
+                wrote.append((tensor, param))
+            if wrote and self.points is not None:
+                self.shared.safely("gradients", self.points.look, frame.call, "backward", wrote)
         closure = context.steps[-1].frame.call if context.steps else 0
         self._put(frame.call, step, frame.begin, at, loss, math.isfinite(loss), closure)
         if not raised:
             self.shared.clock.backward_done()
 
 
-def install(shared: Shared) -> None:
+def install(shared: Shared, points: Points | None) -> None:
     """Patch both entries; `Tensor.backward` calls `autograd.backward`, and counts once."""
-    backward = Backward(shared)
+    backward = Backward(shared, points)
     targets = ((torch.Tensor, "torch.Tensor.backward"), (torch.autograd, "torch.autograd.backward"))
     for owner, api in targets:
         shared.watch("backward", owner, "backward", api, backward.enter, backward.leave, family="backward")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.slots import Slots
     from tcrules.instrument.session import Frame
 
 RELATIONS = (
@@ -35,8 +36,8 @@ MAX_SAVES, MAX_LOADS, MAX_KEYS = 256, 8, 64
 class Checkpoints:
     """Writes facts of states that are saved and loaded, and which load a state came from."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    def __init__(self, shared: Shared, slots: Slots | None) -> None:
+        self.shared, self.slots = shared, slots
         self.book = shared.book
         self._paths: dict[str, None] = {}
         self._marks: dict[int, None] = {}
@@ -203,6 +204,8 @@ class Checkpoints:
         if not raised:
             self._put_optimizer(frame.call, frame.object, frame.step, frame.begin, origin)
             self._both(frame.call, list(self._slots(optimizer, state)))
+            if self.slots is not None:
+                self.slots.loaded(frame.object)
 
     def _slots(
         self, optimizer: Any, state: dict[str, Any]
@@ -246,9 +249,9 @@ def _try_put(table: IdentityMap[bool], thing: object) -> None:
         pass  # an object of an extension type: told by its content
 
 
-def install(shared: Shared) -> None:
+def install(shared: Shared, slots: Slots | None) -> None:
     """Patch saving and loading."""
-    found = Checkpoints(shared)
+    found = Checkpoints(shared, slots)
     targets: tuple[tuple[Any, str, str, Any, Any], ...] = (
         (serialization, "save", "torch.save", found.enter_save, found.leave_save),
         (serialization, "load", "torch.load", found.enter_load, found.leave_load),

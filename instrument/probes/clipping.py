@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
 
@@ -22,8 +23,8 @@ RELATIONS = ("clip",)
 class Clipping:
     """Writes `clip`."""
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    def __init__(self, shared: Shared, points: Points | None) -> None:
+        self.shared, self.points = shared, points
         self._put = shared.session.put("clip")
 
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
@@ -33,13 +34,14 @@ class Clipping:
             [given] if isinstance(given, torch.Tensor) else given if isinstance(given, (list, tuple)) else []
         )
         limit = argument(args, kwargs, 1, "max_norm", kwargs.get("clip_value", 0.0))
-        records = (self.shared.book.known(tensor) for tensor in params)
-        owner = next((record.owner.name for record in records if record is not None and record.owner), "")
-        return "", (owner, float(limit), len(params))
+        known = [(tensor, self.shared.book.known(tensor)) for tensor in params]
+        found = [(tensor, record) for tensor, record in known if record is not None]
+        owner = next((record.owner.name for _, record in found if record.owner), "")
+        return "", (owner, float(limit), len(params), found)
 
     def leave(self, frame: Frame, token: Any, result: Any, raised: bool) -> None:
         """It returned the norm, or nothing for values."""
-        owner, limit, count = token
+        owner, limit, count, found = token
         if raised:
             return
         kind = "value" if "value" in frame.api else "norm"
@@ -52,6 +54,8 @@ class Clipping:
         elif isinstance(result, (int, float)):
             norm = float(result)
         self._put(frame.call, kind, owner, frame.step, frame.begin, limit, norm, count)
+        if self.points is not None:
+            self.shared.safely("gradients", self.points.look, frame.call, "clipped", found)
 
 
 def _reiterable(watched: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,9 +72,9 @@ def _reiterable(watched: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def install(shared: Shared) -> None:
+def install(shared: Shared, points: Points | None) -> None:
     """Patch both functions where they are defined and where they are exported."""
-    clipping = Clipping(shared)
+    clipping = Clipping(shared, points)
     for name in ("clip_grad_norm_", "clip_grad_value_"):
         shared.watch(
             "clipping",

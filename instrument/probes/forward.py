@@ -129,6 +129,7 @@ class Forward:
                 self.shared.safely("states", self.states.params, record)
         if run.grad:
             self.shared.book.trained_here(record)
+            self._synced(run)
         kind = (run.training, run.grad, run.autocast)
         context.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
         if context.sampled:
@@ -136,6 +137,17 @@ class Forward:
             context.layers = dict(record.layers)
             context.calls = {}
             context.modules.append(run.model)
+
+    def _synced(self, run: Run) -> None:
+        """Note whether the backward of this forward averages gradients over the ranks."""
+        record, wrapper = run.record, self.shared.book.wrapper(run.model)
+        if wrapper is None or type(wrapper).__name__ != "DistributedDataParallel":
+            return
+        synced = context.root is wrapper and bool(getattr(wrapper, "require_backward_grad_sync", True))
+        if synced is not record.synced:
+            record.synced = synced
+            for param in record.params:
+                param.synced = synced
 
     def _describe_input(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         prints = []

@@ -80,6 +80,8 @@ class Param:
     grad_version: int = -1
     #: The thread that trains it: the one that ran the last forward with gradients of a model that has it; 0 = unknown.
     thread: int = 0
+    #: Its gradient is averaged over the ranks by the next backward; None = it is in no data parallel model.
+    synced: bool | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +128,8 @@ class Model:
     draws: bool = False
     #: Last step whose first gradient forward was seen.
     step: int = -1
+    #: `Param.synced` of its parameters, as last set.
+    synced: bool | None = None
     #: The thread that ran its last forward with gradients, and how many parameters it had then.
     thread: tuple[int, int] = (0, 0)
 

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 if TYPE_CHECKING:
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.slots import Slots
     from tcrules.instrument.probes.updates import Updates
     from tcrules.instrument.session import Frame
 
@@ -62,8 +63,8 @@ class Step:
 class Optimizers:
     """Writes facts of optimizers; every logical step once, whoever wraps or patches it."""
 
-    def __init__(self, shared: Shared, updates: Updates) -> None:
-        self.shared, self.updates = shared, updates
+    def __init__(self, shared: Shared, updates: Updates, slots: Slots | None) -> None:
+        self.shared, self.updates, self.slots = shared, updates, slots
         self.session, self.clock, self.names = shared.session, shared.clock, shared.names
         self.records: IdentityMap[Record] = IdentityMap()
         session = shared.session
@@ -179,6 +180,8 @@ class Optimizers:
         skipped = overflowed(step.optimizer)
         if step.detail and not raised:
             self.shared.safely("updates", self.updates.after, step)
+            if self.slots is not None:
+                self.shared.safely("slots", self.slots.after, step)
         end = self.session.leave(frame, raised)
         if not raised:
             self.done(frame, record, end, skipped, step.closure)

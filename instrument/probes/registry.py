@@ -17,6 +17,7 @@ from tcrules.instrument.probes import (
     dropout,
     forward,
     generators,
+    gradients,
     initialisation,
     loss,
     mode,
@@ -25,6 +26,7 @@ from tcrules.instrument.probes import (
     scaler,
     scheduler,
     seeding,
+    slots,
     states,
     structure,
     ties,
@@ -46,7 +48,7 @@ def _forward(shared: Shared, made: dict[str, Any]) -> None:
 
 
 def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
-    optimizers = optimizer.Optimizers(shared, made["updates"])
+    optimizers = optimizer.Optimizers(shared, made["updates"], made.get("slots"))
     optimizer.install(shared, optimizers)
     return optimizers
 
@@ -57,7 +59,9 @@ PROBES: tuple[Probe, ...] = (
     Probe("ties", ties.RELATIONS, lambda shared, _: ties.install(shared)),
     Probe("states", states.RELATIONS, lambda shared, _: states.States(shared)),
     Probe("rng", generators.RELATIONS, lambda shared, _: generators.Generators(shared)),
+    Probe("gradients", gradients.RELATIONS, lambda shared, _: gradients.Points(shared)),
     Probe("updates", updates.RELATIONS, lambda shared, _: updates.Updates(shared)),
+    Probe("slots", slots.RELATIONS, lambda shared, _: slots.Slots(shared)),
     Probe("optimizer", optimizer.RELATIONS, _optimizer),
     Probe("workers", workers.RELATIONS, lambda shared, _: workers.install(shared)),
     Probe("batches", ("batch_use",), lambda shared, _: data.Batches(shared)),
@@ -73,13 +77,23 @@ PROBES: tuple[Probe, ...] = (
     Probe("initialisation", initialisation.RELATIONS, lambda shared, _: initialisation.install(shared)),
     Probe("mode", mode.RELATIONS, lambda shared, _: mode.install(shared)),
     Probe("loss", loss.RELATIONS, lambda shared, made: loss.install(shared, made["batches"])),
-    Probe("backward", backward.RELATIONS, lambda shared, _: backward.install(shared)),
+    Probe(
+        "backward", backward.RELATIONS, lambda shared, made: backward.install(shared, made.get("gradients"))
+    ),
     Probe("clearing", clearing.RELATIONS, lambda shared, _: clearing.install(shared)),
-    Probe("clipping", clipping.RELATIONS, lambda shared, _: clipping.install(shared)),
-    Probe("scaler", scaler.RELATIONS, lambda shared, made: scaler.install(shared, made["optimizer"])),
+    Probe(
+        "clipping", clipping.RELATIONS, lambda shared, made: clipping.install(shared, made.get("gradients"))
+    ),
+    Probe(
+        "scaler",
+        scaler.RELATIONS,
+        lambda shared, made: scaler.install(shared, made["optimizer"], made.get("gradients")),
+    ),
     Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared)),
     Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared)),
     Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared)),
     Probe("compiling", (), lambda shared, _: compiling.install(shared)),
-    Probe("checkpoint", checkpoint.RELATIONS, lambda shared, _: checkpoint.install(shared)),
+    Probe(
+        "checkpoint", checkpoint.RELATIONS, lambda shared, made: checkpoint.install(shared, made.get("slots"))
+    ),
 )

@@ -13,6 +13,7 @@ from tcrules.instrument.probes.patching import argument
 from torch.amp import grad_scaler
 
 if TYPE_CHECKING:
+    from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.optimizer import Optimizers
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
@@ -31,8 +32,8 @@ class Scaling:
 class Scalers:
     """Writes facts of scalers; one that is disabled is only named."""
 
-    def __init__(self, shared: Shared, optimizers: Optimizers) -> None:
-        self.shared, self.optimizers = shared, optimizers
+    def __init__(self, shared: Shared, optimizers: Optimizers, points: Points | None) -> None:
+        self.shared, self.optimizers, self.points = shared, optimizers, points
         session = shared.session
         self._known: IdentityMap[str] = IdentityMap()
         self._put = session.put("scaler")
@@ -95,6 +96,10 @@ class Scalers:
         if not raised:
             name = self.shared.names.optimizer(token[1])
             self._put_unscale(frame.call, frame.object, name, frame.step, frame.begin)
+            if self.points is not None:
+                tensors = (tensor for group in token[1].param_groups for tensor in group["params"])
+                params = [(tensor, self.shared.book.param(tensor)) for tensor in tensors]
+                self.shared.safely("gradients", self.points.look, frame.call, "unscaled", params)
 
     def leave_step(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """`step` returned: without a step of the optimizer there was an overflow."""
@@ -123,9 +128,9 @@ class Scalers:
             )
 
 
-def install(shared: Shared, optimizers: Optimizers) -> None:
+def install(shared: Shared, optimizers: Optimizers, points: Points | None) -> None:
     """Patch `torch.amp.GradScaler`, which the device-specific ones inherit from."""
-    scalers = Scalers(shared, optimizers)
+    scalers = Scalers(shared, optimizers, points)
     cls, guard = grad_scaler.GradScaler, shared.guard("scaler")
     shared.patches.around(cls, "__init__", guard(lambda args, kwargs: args[0]), guard(scalers.made))
     methods = (

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.probes import values
+from tcrules.instrument.probes.gradients import read
 from tcrules.instrument.probes.states import WHY_DEVICE
-from tcrules.instrument.probes.values import class_of, is_again, is_due, local, norms, param_prints, print_of
+from tcrules.instrument.probes.values import is_again, is_due, param_prints, print_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,21 +52,14 @@ class Updates:
     def _gradients(self, step: Step, owned: Sequence[tuple[torch.Tensor, Param, Any]]) -> list[str]:
         """Write `gradient` of every owned parameter; returns the classes, "" where the data cannot be read."""
         call, number, name, put = step.frame.call, step.frame.step, step.record.owner.name, self._put_gradient
-        grads = [_dense(tensor.grad) for tensor, _, _ in owned]
-        found = iter(norms([grad for grad in grads if isinstance(grad, torch.Tensor)]))
         at, compared = self.shared.tick(), self.shared.distributed()
+        pairs = [(tensor, param) for tensor, param, _ in owned]
         classes = []
-        for (tensor, param, _), grad in zip(owned, grads, strict=True):
-            if isinstance(grad, torch.Tensor):
-                norm = next(found)
-                kind = class_of(grad, norm)
-                data = (print_of(grad) or 0) if compared else 0
+        for (tensor, param), (kind, norm, grad) in zip(pairs, read(pairs), strict=True):
+            if kind:
+                data = (print_of(grad) or 0) if compared and grad is not None else 0
                 put(call, name, param.name, number, at, kind, norm, data, tensor.requires_grad)
-            elif grad is None:
-                kind = "none"
-                put(call, name, param.name, number, at, kind, 0.0, 0, tensor.requires_grad)
             else:
-                kind = ""
                 self.session.gap("gradient", WHY_DEVICE)
             classes.append(kind)
         return classes
@@ -106,23 +100,6 @@ class Updates:
         self._put_state(call, name, nth, number, filled, counter)
 
 
-class _Unreadable:
-    """Stands for a gradient whose data is on a device."""
-
-
-_UNREADABLE = _Unreadable()
-
-
-def _dense(grad: torch.Tensor | None) -> torch.Tensor | _Unreadable | None:
-    """Return the values of a gradient as a plain tensor; those of a sparse one may hold an index twice."""
-    if grad is None:
-        return None
-    if grad.is_sparse:
-        grad = grad._values()
-    plain = local(grad.detach() if grad.requires_grad else grad)
-    return _UNREADABLE if plain is None else plain
-
-
 def _owned(step: Step) -> list[tuple[torch.Tensor, Param, dict[str, Any]]]:
     groups = zip(step.optimizer.param_groups, step.record.members, strict=True)
     return [
@@ -132,17 +109,22 @@ def _owned(step: Step) -> list[tuple[torch.Tensor, Param, dict[str, Any]]]:
     ]
 
 
+def holders(step: Step) -> list[Any]:
+    """Return the optimizers that hold the state: the one that steps, and those inside of it."""
+    return [step.optimizer, *(found for inner in step.record.inner if (found := inner()) is not None)]
+
+
 def _state(step: Step) -> tuple[int, int]:
     """Return (parameters with state, largest step counter or -1)."""
-    holders = [step.optimizer, *(found for inner in step.record.inner if (found := inner()) is not None)]
-    entries = [entry for holder in holders for entry in holder.state.values() if entry]
-    counter = max((_counter(entry) for entry in entries[:: len(entries) // MAX_COUNTERS + 1]), default=-1)
+    entries = [entry for holder in holders(step) for entry in holder.state.values() if entry]
+    counter = max((counter_of(entry) for entry in entries[:: len(entries) // MAX_COUNTERS + 1]), default=-1)
     for group in step.optimizer.param_groups:
-        counter = max(counter, _counter(group))  # some count per group
+        counter = max(counter, counter_of(group))  # some count per group
     return len(entries), counter
 
 
-def _counter(entry: Any) -> int:
+def counter_of(entry: Any) -> int:
+    """Return the step counter in a state or group, -1 if there is none, or it is on a device."""
     value = entry.get("step") if isinstance(entry, dict) else None
     if isinstance(value, torch.Tensor):
         return int(value) if value.is_cpu and value.numel() == 1 else -1

@@ -31,6 +31,9 @@ optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=0.1
 torch.manual_seed(rank)
 for step in range(3):
     optimizer.zero_grad()
+    if step == 2:
+        with model.no_sync():
+            model(torch.randn(8, 4)).sum().backward()
     (inner if step == 2 else model)(torch.randn(8, 4)).sum().backward()
     optimizer.step()
 value = torch.ones(2) * rank
@@ -78,9 +81,10 @@ def test_the_wrapper_and_what_it_replicates(query: Any):
         ("DistributedDataParallel#0", "Sequential", "DistributedDataParallel", kind == "broadcast")
     ]
     assert sql("SELECT count(DISTINCT name) FROM replicated WHERE \"by\" = 'ddp'") == [(9,)]
-    assert sql("SELECT DISTINCT step, module FROM forward ORDER BY step") == [
+    assert sql("SELECT DISTINCT step, module FROM forward ORDER BY step, module") == [
         (0, "DistributedDataParallel#0"),
         (1, "DistributedDataParallel#0"),
+        (2, "DistributedDataParallel#0"),
         (2, "Sequential"),
     ]
 
@@ -98,6 +102,28 @@ def test_what_is_equal_on_both_ranks(query: Any):
     assert sql(PAIRS.format("data", "param_state", "param")) == [(0, True), (1, True), (2, True)]
     equal = kind == "broadcast"
     assert sql(PAIRS.format("before", "buffer_state", "buffer"))[:2] == [(0, True), (1, equal)]
+
+
+def test_local_and_reduced_gradients(query: Any):
+    _, sql = query
+    found = sql(
+        "SELECT rank, step, reduced, count(DISTINCT call) FROM gradient_point GROUP BY ALL ORDER BY ALL"
+    )
+    expected = [(0, "reduced", 1), (1, "reduced", 1), (2, "local", 2)]
+    assert found == [(rank, *row) for rank in range(2) for row in expected]
+    equal = sql(
+        "SELECT a.reduced, bool_and(a.data = b.data) FROM gradient_point a JOIN gradient_point b "
+        "USING (step, reduced, param) WHERE a.rank < b.rank AND param = '2.weight' GROUP BY ALL ORDER BY ALL"
+    )
+    assert equal == [("local", False), ("reduced", True)]
+
+
+def test_the_state_of_each_parameter_is_on_one_rank(query: Any):
+    _, sql = query
+    found = sql(
+        "SELECT step, param, count(*), max(counter), min(abs(data)) > 0 FROM optimizer_slot GROUP BY ALL"
+    )
+    assert len(found) == 18 and all(row[2:] == (1, row[0] + 1, True) for row in found)
 
 
 def test_a_sharded_optimizer_steps_once(query: Any):
