@@ -45,7 +45,7 @@ def redact(words: Iterable[object]) -> list[str]:
     """
     clean: list[str] = []
     hide = False
-    for word in map(str, words):
+    for word in map(_text, words):
         if hide and not word.startswith("--"):  # such a word would be the next flag
             clean.append(HIDDEN)
             hide = False
@@ -91,6 +91,11 @@ def blame(fault: BaseException) -> str:
             place = f" at {os.path.basename(code.co_filename)}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"{type.__getattribute__(type(fault), '__name__')}{place}"
+
+
+def _text(word: object) -> str:
+    """Return a word of a command line; what is no text, in a list that anybody may change, is told by its class."""
+    return str.__str__(word) if isinstance(word, str) else type(word).__name__
 
 
 def _names_secret(name: str) -> bool:

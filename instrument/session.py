@@ -146,6 +146,11 @@ class Session:
             self._location(frame.call, *place)
         return end
 
+    def abandon(self, frame: Frame) -> None:
+        """Take back a watched call whose probe failed: what follows is not inside of it."""
+        if frame in self.local.stack:
+            del self.local.stack[self.local.stack.index(frame) :]
+
     def emit(self, relation: str, columns: Mapping[str, object]) -> None:
         """Record a fact of the user; an unusable one becomes a gap."""
         try:

@@ -76,11 +76,11 @@ class Tables:
                 facts[name], facts[f"{name} is nan"] = np.where(nan, 0.0, column), nan
                 value = f"CASE WHEN \"{name} is nan\" THEN 'NaN'::DOUBLE ELSE {value} END"
             values.append(value)
-        self._connection.register("incoming", facts)
+        self._connection.register("incoming facts", facts)
         self._connection.execute(
-            f'INSERT INTO "{relation}" ({names}) SELECT {", ".join(values)} FROM incoming'
+            f'INSERT INTO "{relation}" ({names}) SELECT {", ".join(values)} FROM "incoming facts"'
         )
-        self._connection.unregister("incoming")
+        self._connection.unregister("incoming facts")
 
     def add_user(self, relation: str, facts: list[dict[str, Any]]) -> tuple[str, ...]:
         """Append user facts, creating their relation; returns notes on columns that had to be filled in."""

@@ -13,6 +13,7 @@ from tcrules.instrument import place
 from tcrules.instrument import session as sessions
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import create_run, read_manifest, write_manifest
+from tcrules.instrument.privacy import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,10 +82,11 @@ def emit(relation: str, **columns: object) -> None:
 
 
 def _create(run: Path | str | None) -> Path:
-    name = Path(sys.argv[0] or "script").stem or "script"
+    words = redact(getattr(sys, "argv", ()))
+    name = Path(words[0] if words else "").stem or "script"
     folder = Path(run if run is not None else f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     try:
-        create_run(folder, getattr(sys, "orig_argv", sys.argv))
+        create_run(folder, getattr(sys, "orig_argv", words))
     except RunError:
         # another rank of the same job may have created it a moment ago
         if not _group_size() > 1 or read_manifest(folder).status != "running":

@@ -29,11 +29,14 @@ class Probe:
 
 def install(session: Session) -> None:
     """Install all probes into this process; they are taken back when the session closes."""
+    from tcrules.instrument.probes.feeds import FEEDS
     from tcrules.instrument.probes.registry import PROBES
     from tcrules.instrument.probes.shared import Shared
 
     shared = Shared(session)
     session.on_close(shared.patches.undo)
+    for name, relations in FEEDS.items():
+        session.guard(name, *relations)
     made: dict[str, Any] = {}
     for probe in PROBES:
         try:

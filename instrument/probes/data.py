@@ -252,7 +252,7 @@ def fields(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple
     if isinstance(value, (tuple, list)):
         names: Any = getattr(value, "_fields", None) or range(len(value))
         items = zip(names, value, strict=False)
-    elif hasattr(value, "items") and hasattr(value, "keys"):
+    elif hasattr(type(value), "items") and hasattr(type(value), "keys"):  # asking the object may run code
         items = value.items()
     else:
         return

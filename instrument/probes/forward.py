@@ -245,6 +245,11 @@ def install(shared: Shared, forward: Forward) -> None:
     enter, leave = guard(forward.enter), guard(forward.leave)
     dynamo = torch.compiler.is_dynamo_compiling
 
+    def reset() -> None:
+        if context.run is not None:  # still open where the probe failed on the way
+            shared.session.abandon(context.run.frame)
+        _reset()
+
     @functools.wraps(original)
     def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         if dynamo():
@@ -255,7 +260,7 @@ def install(shared: Shared, forward: Forward) -> None:
             return original(self, *args, **kwargs)
         run = enter(self, args, kwargs)
         if run is None:
-            _reset()  # a probe may have failed half-way
+            reset()  # a probe may have failed half-way
             return original(self, *args, **kwargs)
         raised = True
         try:
@@ -264,7 +269,7 @@ def install(shared: Shared, forward: Forward) -> None:
             return result
         finally:
             leave(run, raised)
-            _reset()
+            reset()
 
     shared.patches.replace(nn.Module, "__call__", call)
 

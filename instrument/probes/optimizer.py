@@ -154,15 +154,23 @@ class Optimizers:
         self.clock.before_optimizer(record.owner.name)
         self.describe(optimizer, record)
         frame = self.session.enter(API, record.owner.name)
-        step = Step(frame, optimizer, record, argument(args, kwargs, 1, "closure") is not None)
-        for number, group in enumerate(optimizer.param_groups):
+        try:
+            step = Step(frame, optimizer, record, argument(args, kwargs, 1, "closure") is not None)
+            self._begin(step)
+        except Exception:
+            self.session.abandon(frame)
+            raise
+        context.steps.append(step)
+        return step
+
+    def _begin(self, step: Step) -> None:
+        frame, owner = step.frame, step.record.owner
+        for number, group in enumerate(step.optimizer.param_groups):
             lr, decay = number_of(group.get("lr", 0.0)), number_of(group.get("weight_decay", 0.0))
-            self._put_group(frame.call, record.owner.name, record.owner.nth, frame.step, number, lr, decay)
+            self._put_group(frame.call, owner.name, owner.nth, frame.step, number, lr, decay)
         if self.shared.governor.detail:
             step.detail = True
             self.shared.safely("updates", self.updates.before, step)
-        context.steps.append(step)
-        return step
 
     def _belongs(self, optimizer: Any, outer: Step) -> bool:
         """Whether a step inside of another one works on the parameters of that one."""
@@ -185,7 +193,7 @@ class Optimizers:
         end = self.session.leave(frame, raised)
         if not raised:
             self.done(frame, record, end, skipped, step.closure)
-            if context.scaling is not None and context.scaling.optimizer is step.optimizer:
+            if context.scaling is not None and context.scaling.optimizer() is step.optimizer:
                 context.scaling.stepped = not skipped
 
     def done(self, frame: Frame, record: Record, end: int, skipped: bool, closure: bool = False) -> None:
@@ -214,6 +222,8 @@ class Optimizers:
             if step in context.steps:
                 del context.steps[context.steps.index(step) :]
             leave(step, result, raised)
+            if self.session.is_disabled("optimizer"):
+                self.session.abandon(step.frame)
 
         wrapper: Any = around(cls.step, guard(self.enter), after)
         functools.update_wrapper(wrapper, cls.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ RELATIONS = ("scaler", "scaler_scale", "scaler_unscale", "scaler_step", "scaler_
 class Scaling:
     """A step through a scaler that is running."""
 
-    optimizer: Any
+    optimizer: weakref.ref[Any]
     stepped: bool = False
 
 
@@ -73,7 +74,7 @@ class Scalers:
             return None
         optimizer = found[1][1]
         self.shared.clock.before_optimizer(self.shared.names.optimizer(optimizer))
-        context.scaling = Scaling(optimizer)
+        context.scaling = Scaling(weakref.ref(optimizer))
         return found
 
     def _scale(self, scaler: Any) -> float:

@@ -155,11 +155,13 @@ class Shared:
             finally:
                 session.leave(frame, raised)
 
-        guard = self.guard(probe)
+        guard = self.guard(probe, "call", "location")
         guarded_after = guard(after)
 
         def finish(token: Token, result: Any, raised: bool) -> None:
             guarded_after(token, result, raised)
-            context.busy.discard(busy)  # the guard skips `after` once the probe is disabled
+            context.busy.discard(busy)
+            if session.is_disabled(probe):  # since the call began: the guard skipped `after`
+                session.abandon(token[0])
 
         self.patches.around(owner, name, guard(before), finish)
