@@ -154,6 +154,8 @@ class Book:
         self.stamp = 0
         #: A state of a model was read from a file: parameters first seen from now on may be pretrained.
         self.loaded = False
+        #: A parameter of a class with code of its own for torch's functions was met: the probes must not run it.
+        self.overrides = False
         #: Held while gradients are read: reading `.grad` while a backward of another thread writes it is a crash.
         self.reading = threading.Lock()
         #: Threads that ran a forward with gradients or a backward.
@@ -165,7 +167,10 @@ class Book:
         """Return the record of a parameter, a new one if it was never met."""
         known = self._params.get(tensor)
         if known is None:
-            size = 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel() * tensor.element_size()
+            if not self.overrides and overrides(tensor):
+                self.overrides = True
+            with torch._C.DisableTorchFunctionSubclass():
+                size = 0 if torch.nn.parameter.is_lazy(tensor) else tensor.numel() * tensor.element_size()
             known = Param(self._param_name(tensor), weakref.ref(tensor), size)
             self._params.put(tensor, known)
             self._stale = True
@@ -229,6 +234,14 @@ class Book:
         """Return the data parallel wrapper that holds a model directly, if any."""
         parent = self.parent(module)
         return parent if parent is not None and type(parent).__name__ in PARALLEL else None
+
+
+def overrides(tensor: torch.Tensor) -> bool:
+    """Return whether the class of a tensor has code of its own for torch's functions."""
+    function = type(tensor).__torch_function__
+    if function is torch._C._disabled_torch_function_impl:
+        return False
+    return getattr(function, "__func__", None) is not torch.Tensor.__torch_function__.__func__
 
 
 def kind_of(module: nn.Module) -> str:

@@ -73,7 +73,7 @@ class Shared:
         """
         session, modules = self.session, sys.modules
         session.guard(probe, *relations)  # names what the probe leaves out when it fails
-        local, governor = session.local, self.governor
+        local, governor, book = session.local, self.governor, self.book
 
         def wrap(callback: Callable[..., Any]) -> Callable[..., Any]:
             def hidden(*args: Any) -> Any:
@@ -90,7 +90,7 @@ class Shared:
                 begin = perf_counter()
                 before = set_eval_frame(None) if _DYNAMO in modules else None
                 try:
-                    if _functions() or _dispatches():
+                    if _functions() or _dispatches() or book.overrides:
                         return _without_modes(callback, args)
                     return callback(*args)
                 except Exception as fault:

@@ -163,9 +163,8 @@ def test_training_goes_on(record: Any, train: Callable[[], list[Any]]):
         name: len(facts(name, "call"))
         for name in ("forward", "optimizer_step", "backward", "zero_grad", "clip")
     }
-    assert {name for name, number in steps.items() if number < 4} <= lost if "*" not in lost else True
-    if train in (hostile_optimizer, hostile_batches, hostile_model):
-        assert "*" not in lost and not lost & set(steps), "nothing needs to be lost"
+    assert all(number >= 4 for number in steps.values())
+    assert not lost & {"*", *steps}, "nothing needs to be lost"
 
 
 @pytest.mark.parametrize("words", [[], [None, object(), b"\xff"], [Texts("a")], [Hostile()], None])
