@@ -18,8 +18,9 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "backward": ("step",),
     # which parameter was made when and is part of what
     "structure": ("call", "location", "init_call", "tie", "tie_state", "copy", "mode_change", "model_loaded"),
-    # inputs are told by the batch that they are
-    "data": ("forward", "worker_rng"),
+    # what is computed from which batch
+    "data": ("forward", "worker_rng", "batch_sample", "epoch_end", "batch_use"),
+    "loss": ("batch_use",),
     # a copy is described and read because it is one
     "copies": ("module", "parameter", "trainability", "buffer", "param_state"),
 }

@@ -123,18 +123,9 @@ def injecting(injector: Injector) -> Iterator[None]:
     def called(self: Shared, probe: str, callback: Any, *args: Any) -> None:
         safely(self, probe, injector.wrap(probe, callback), *args)
 
-    def watched(self: Shared, probe: str, owner: Any, name: str, api: str, enter: Any, leave: Any, *rest: Any, **options: Any) -> None:  # fmt: skip
-        watch(
-            self,
-            probe,
-            owner,
-            name,
-            api,
-            injector.wrap(probe, enter),
-            injector.wrap(probe, leave),
-            *rest,
-            **options,
-        )
+    def watched(self: Shared, probe: str, *rest: Any, **options: Any) -> None:
+        *place, enter, leave = rest
+        watch(self, probe, *place, injector.wrap(probe, enter), injector.wrap(probe, leave), **options)
 
     Shared.guard, Shared.safely, Shared.watch = guarded, called, watched
     try:
@@ -208,4 +199,4 @@ def test_a_fault_in_a_probe(probe: str, healthy: Recording, tmp_path: Path):
                 for name, rows in found.rows.items()
                 if rows != healthy.rows[name] and name not in found.gaps and "*" not in found.gaps
             ]
-            assert not untold, f"{where}: {untold} differ without a gap"
+            assert not untold, f"{where}: {untold} differ without a gap, see probes/feeds.py"
