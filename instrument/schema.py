@@ -284,6 +284,31 @@ RELATIONS: tuple[Relation, ...] = (
         at time when
         training bool new flag
         """),
+    _relation("autocast_region", "forward", 3, "An autocast region was left, or the recording ended in it.", """
+        device string device type, e.g. cpu
+        dtype string type that operations are cast to, "" = casting is off
+        enabled bool casting is on
+        cache bool cast weights are kept until the outermost region is left
+        depth int regions around it
+        step step when it was entered
+        begin time when it was entered
+        end time when it was left
+        """),
+    _relation("model_moved", "structure", 1, "A whole model was moved to a device or dtype.", """
+        call call id
+        module module the model
+        api api e.g. torch.nn.Module.to
+        step step when
+        at time when
+        from_device string devices of its parameters before, e.g. cpu
+        to_device string afterwards
+        from_dtype string dtypes before, e.g. float32
+        to_dtype string afterwards
+        params int parameters of the model
+        replaced int of these, the ones that are other objects now
+        owned int of these, the ones that an optimizer held before
+        lost int of those, the ones that are other objects now: the optimizer steps what the model does not use
+        """),
     _relation("seed", "forward", 3, "A global random generator was seeded.", """
         call call id
         api api e.g. torch.manual_seed

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.probes import (
     Probe,
+    autocasting,
     backward,
     checkpoint,
     clearing,
@@ -21,6 +22,7 @@ from tcrules.instrument.probes import (
     initialisation,
     loss,
     mode,
+    moving,
     optimizer,
     samples,
     scaler,
@@ -76,6 +78,8 @@ PROBES: tuple[Probe, ...] = (
     Probe("copies", copies.RELATIONS, _copies),
     Probe("initialisation", initialisation.RELATIONS, lambda shared, _: initialisation.install(shared)),
     Probe("mode", mode.RELATIONS, lambda shared, _: mode.install(shared)),
+    Probe("moving", moving.RELATIONS, lambda shared, made: moving.install(shared, made.get("optimizer"))),
+    Probe("autocasting", autocasting.RELATIONS, lambda shared, _: autocasting.install(shared)),
     Probe("loss", loss.RELATIONS, lambda shared, made: loss.install(shared, made["batches"])),
     Probe(
         "backward", backward.RELATIONS, lambda shared, made: backward.install(shared, made.get("gradients"))
