@@ -105,6 +105,15 @@ class Clock:
             if not self._made or self._backwards > PATIENCE:
                 self._done = True
 
+    def gradients_taken(self) -> None:
+        """Gradients were returned to the program (`torch.autograd.grad`), which may apply them by hand.
+
+        Unlike a backward this never outweighs an optimizer that exists: inner loops take any number before its step.
+        """
+        with self._lock:
+            if not self._stepped and not self._made:
+                self._done = True
+
     def close(self) -> None:
         """The run is over: report the last step if it was finished."""
         with self._lock:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.transforms import in_transform
 from tcrules.instrument.probes.values import class_of, is_real, local, norms
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 RELATIONS = ("backward", "accumulate")
 WHY_THREADS = "several threads train: gradients of parameters that no model holds are not compared"
+WHY_RETURNED = "gradients that torch.autograd.grad returns are the program's to apply: where they go is not seen"
 #: A gradient before a backward: identity, version, and how it is called in facts.
 _Before = tuple[int, int, str]
 
@@ -105,6 +108,22 @@ class Backward:
         if not raised:
             self.shared.clock.backward_done()
 
+    # ------------------------------------------------------------------ gradients that are returned
+    def enter_grad(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
+        """`torch.autograd.grad` begins: it writes no gradient of a parameter, but the program may."""
+        if in_transform():
+            return None
+        wanted = argument(args, kwargs, 1, "inputs")
+        wanted = wanted if isinstance(wanted, (tuple, list)) else [wanted]
+        if any(isinstance(item, torch.Tensor) and self.book.known(item) is not None for item in wanted):
+            self.session.gap("accumulate", WHY_RETURNED)
+        return "", None
+
+    def leave_grad(self, _frame: Frame, _token: Any, _result: Any, raised: bool) -> None:
+        """It returned."""
+        if not raised:
+            self.shared.clock.gradients_taken()
+
 
 def install(shared: Shared, points: Points | None) -> None:
     """Patch both entries; `Tensor.backward` calls `autograd.backward`, and counts once."""
@@ -112,3 +131,7 @@ def install(shared: Shared, points: Points | None) -> None:
     targets = ((torch.Tensor, "torch.Tensor.backward"), (torch.autograd, "torch.autograd.backward"))
     for owner, api in targets:
         shared.watch("backward", owner, "backward", api, backward.enter, backward.leave, family="backward")
+    api = "torch.autograd.grad"
+    shared.watch(
+        "backward", torch.autograd, "grad", api, backward.enter_grad, backward.leave_grad, family="backward"
+    )

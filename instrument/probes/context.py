@@ -32,6 +32,8 @@ class Context(threading.local):
         #: Optimizer steps that are running, outermost first; and the running step of a scaler.
         self.steps: list[Any] = []
         self.scaling: Any = None
+        #: The first pass of a checkpoint whose backward will compute gradients runs, with gradients switched off.
+        self.checkpointed = False
 
 
 #: One per process: probes of one process share it. A forked child inherits the state of the forking thread.
@@ -56,6 +58,14 @@ class _DtypeNames(dict[torch.dtype, str]):
 
 
 dtype_name = _DtypeNames()
+
+
+def records_grad() -> bool:
+    """Return whether gradients will be computed for what runs now.
+
+    The first pass of a reentrant checkpoint runs without a graph; its backward runs it again, with one.
+    """
+    return context.checkpointed or torch.is_grad_enabled()
 
 
 def in_backward() -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.context import context, in_backward, records_grad
 from tcrules.instrument.probes.patching import argument
 from torch import nn
 from torch.nn import functional
@@ -42,8 +41,7 @@ class Dropout:
         if context.root is None:
             step = self.clock.step
             if step < FIRST_STEPS or step % EVERY == 0:
-                grad = torch.is_grad_enabled()
-                self._put(0, "", api, step, self.tick(), p, False, False, grad)
+                self._put(0, "", api, step, self.tick(), p, False, False, records_grad())
             return
         inner = module or context.modules[-1]
         self._put(
@@ -55,7 +53,7 @@ class Dropout:
             p,
             inner.training,
             context.root.training,
-            torch.is_grad_enabled(),
+            records_grad(),
         )
 
     _name: Callable[[nn.Module], str]
@@ -68,6 +66,8 @@ class Dropout:
         """A function is called; nested ones (attention calls dropout) belong to the outermost."""
         if "dropout" in context.busy or (context.root is not None and not context.sampled):
             return None
+        if context.root is None and in_backward():
+            return None  # computed again by a checkpoint
         at, p, flag_at, flag = FUNCTIONS[name]
         rate = argument(args, kwargs, at, "dropout_p" if "attention" in name else "p", p)
         if not rate > 0 or (flag_at >= 0 and not argument(args, kwargs, flag_at, "training", flag)):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.fingerprint import combine
-from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward
+from tcrules.instrument.probes import transforms
+from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
 from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
 from torch import nn
@@ -56,7 +57,7 @@ class Run:
         self.model = model
         self.record = record
         self.training = training
-        self.grad = torch.is_grad_enabled()
+        self.grad = records_grad()
         self.autocast = autocast_dtype(dtype_name)
         self.loader = ""
         self.input = 0
@@ -94,10 +95,10 @@ class Forward:
             return None  # a replica of DataParallel lives for one forward
         if _is_unreal(args) or _is_unreal(kwargs.values()):
             return None  # shapes are being worked out, nothing is computed
-        if torch._C._functorch.peek_interpreter_stack() is not None:
-            self.session.gap("forward", "calls under torch.func transforms are not recorded")
+        if transforms.in_transform():
+            transforms.tell(self.shared, model)
             return None
-        if torch.is_grad_enabled():
+        if records_grad():
             self.clock.before_forward()
         record = self.structure.model(model)
         wrapped = type(module).__name__ in PARALLEL
@@ -208,7 +209,7 @@ class Forward:
             self.clock.step,
             self.shared.tick(),
             module.training,
-            torch.is_grad_enabled(),
+            records_grad(),
             autocast_dtype(dtype_name),
             _dtype(first),
             _dtype(weight_of(module)),

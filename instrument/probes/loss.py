@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tcrules.instrument.probes.context import dtype_name
+from tcrules.instrument.probes.context import context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.transforms import WHY as WHY_TRANSFORM
+from tcrules.instrument.probes.transforms import in_transform
 from tcrules.instrument.probes.values import local
 from torch.nn import functional
 
@@ -52,6 +54,8 @@ class Losses:
 
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
         """A loss function is called."""
+        if context.root is None and in_backward():
+            return None  # computed again by a checkpoint
         if self.clock.step >= FIRST_STEPS and self.clock.step % EVERY:
             return "", None
         given, target = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "target")
@@ -65,6 +69,9 @@ class Losses:
         """It returned."""
         if token is None:
             return
+        if in_transform():
+            self.shared.session.gap("loss_call", WHY_TRANSFORM)
+            return
         given, target = token
         is_tensor = isinstance(target, torch.Tensor)
         if is_tensor:
@@ -75,7 +82,7 @@ class Losses:
             return
         with torch.no_grad():
             low, high, normalised = describe(plain.detach())
-        grad = torch.is_grad_enabled()
+        grad = records_grad()
         self._put(
             frame.call,
             frame.api,

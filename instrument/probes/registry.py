@@ -24,6 +24,7 @@ from tcrules.instrument.probes import (
     mode,
     moving,
     optimizer,
+    recompute,
     samples,
     scaler,
     scheduler,
@@ -32,6 +33,7 @@ from tcrules.instrument.probes import (
     states,
     structure,
     ties,
+    transforms,
     updates,
     workers,
 )
@@ -96,6 +98,8 @@ PROBES: tuple[Probe, ...] = (
     Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared)),
     Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared)),
     Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared)),
+    Probe("recompute", (), lambda shared, _: recompute.install(shared)),
+    Probe("transforms", (), lambda shared, _: transforms.install(shared)),
     Probe("compiling", (), lambda shared, _: compiling.install(shared)),
     Probe(
         "checkpoint", checkpoint.RELATIONS, lambda shared, made: checkpoint.install(shared, made.get("slots"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,12 @@ import torch
 from tcrules.instrument.runs import open_run
 from tcrules.instrument.session import current
 from tcrules.instrument.watching import watch
+
+PROGRAMS = Path(__file__).with_name("programs")
+_spec = importlib.util.spec_from_file_location("probes_outcome", PROGRAMS / "outcome.py")
+assert _spec is not None and _spec.loader is not None
+_outcome = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_outcome)
 
 
 class Facts:
@@ -35,6 +42,13 @@ class Facts:
 Record = Callable[..., Facts]
 
 
+def _facts(run: Path, gaps: bool) -> Facts:
+    facts = Facts(run)
+    if not gaps:
+        assert facts("instrument_gap", "relation", "why") == []
+    return facts
+
+
 @pytest.fixture
 def record(tmp_path: Path) -> Record:
     """Return a function that runs a training under the recorder and returns its facts."""
@@ -46,9 +60,23 @@ def record(tmp_path: Path) -> Record:
         folder = tmp_path / f"run{next(runs)}"
         with watch(run=folder):
             train()
-        facts = Facts(folder)
-        if not gaps:
-            assert facts("instrument_gap", "relation", "why") == []
-        return facts
+        return _facts(folder, gaps)
+
+    return run
+
+
+@pytest.fixture
+def same(tmp_path: Path) -> Record:
+    """Return a function that trains without and with the recorder, and returns the facts.
+
+    It fails where the recorded training differs in one bit: in what it returns, or in a random generator.
+    """
+    assert current() is None
+    runs = iter(range(100))
+
+    def run(train: Callable[[], object], gaps: bool = False) -> Facts:
+        folder = tmp_path / f"same{next(runs)}"
+        _outcome.identical(train, folder)
+        return _facts(folder, gaps)
 
     return run
