@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
+    from tcrules.instrument.probes.structure import Structure
     from tcrules.instrument.session import Frame
 
 RELATIONS = ("backward", "accumulate")
 WHY_THREADS = "several threads train: gradients of parameters that no model holds are not compared"
-WHY_RETURNED = "gradients that torch.autograd.grad returns are the program's to apply: where they go is not seen"
+WHY_RETURNED = (
+    "gradients that torch.autograd.grad returns are the program's to apply: where they go is not seen"
+)
 #: A gradient before a backward: identity, version, and how it is called in facts.
 _Before = tuple[int, int, str]
 
@@ -27,8 +30,8 @@ _Before = tuple[int, int, str]
 class Backward:
     """Compares the gradients of all known parameters before and after a backward."""
 
-    def __init__(self, shared: Shared, points: Points | None) -> None:
-        self.shared, self.points = shared, points
+    def __init__(self, shared: Shared, structure: Structure, points: Points | None) -> None:
+        self.shared, self.structure, self.points = shared, structure, points
         self.session, self.book = shared.session, shared.book
         self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
 
@@ -97,6 +100,8 @@ class Backward:
                 if grad is None or (id(grad) == grad_id and grad._version == version):
                     continue
                 param.grad, param.grad_version = id(grad), grad._version
+                if param.name not in self.book.described:
+                    self.structure.unseen(param)
                 owner = param.owner
                 name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
                 self._put_grad(frame.call, param.name, name, nth, step, at, onto)
@@ -125,9 +130,9 @@ class Backward:
             self.shared.clock.gradients_taken()
 
 
-def install(shared: Shared, points: Points | None) -> None:
+def install(shared: Shared, structure: Structure, points: Points | None) -> None:
     """Patch both entries; `Tensor.backward` calls `autograd.backward`, and counts once."""
-    backward = Backward(shared, points)
+    backward = Backward(shared, structure, points)
     targets = ((torch.Tensor, "torch.Tensor.backward"), (torch.autograd, "torch.autograd.backward"))
     for owner, api in targets:
         shared.watch("backward", owner, "backward", api, backward.enter, backward.leave, family="backward")

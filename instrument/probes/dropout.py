@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tcrules.instrument.probes.compiling import in_graph
 from tcrules.instrument.probes.context import context, in_backward, records_grad
 from tcrules.instrument.probes.patching import argument
 from torch import nn
@@ -68,6 +69,8 @@ class Dropout:
             return None
         if context.root is None and in_backward():
             return None  # computed again by a checkpoint
+        if in_graph():
+            return None  # which module calls is not known
         at, p, flag_at, flag = FUNCTIONS[name]
         rate = argument(args, kwargs, at, "dropout_p" if "attention" in name else "p", p)
         if not rate > 0 or (flag_at >= 0 and not argument(args, kwargs, flag_at, "training", flag)):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes import transforms
+from tcrules.instrument.probes.compiling import opaque
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
 from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
@@ -89,6 +90,9 @@ class Forward:
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run | None:
         """Begin an outermost forward; None if the call is none (loss functions, recomputation in a backward)."""
         model = unwrap(module)
+        if isinstance(model, torch.jit.ScriptModule):
+            opaque(self.shared, inside=False)
+            return None
         if in_backward() or (self.shared.book.models.get(model) is None and not is_model(model)):
             return None
         if "_former_parameters" in model.__dict__ or torch.compiler.is_compiling():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.probes.compiling import in_graph
 from tcrules.instrument.probes.context import context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.transforms import WHY as WHY_TRANSFORM
@@ -54,8 +55,8 @@ class Losses:
 
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
         """A loss function is called."""
-        if context.root is None and in_backward():
-            return None  # computed again by a checkpoint
+        if in_graph() or (context.root is None and in_backward()):
+            return None  # inside of compiled code, or computed again by a checkpoint
         if self.clock.step >= FIRST_STEPS and self.clock.step % EVERY:
             return "", None
         given, target = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "target")

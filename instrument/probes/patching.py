@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
+import weakref
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -95,6 +96,9 @@ def keep_scriptable(wrapper: Function, original: Function) -> None:
         operator = builtins._find_builtin(original)
         if operator is not None:
             builtins._register_builtin(wrapper, operator)
+            # the id of a wrapper that is gone may be given to another function, which then would be this operator
+            table = builtins._get_builtin_table()
+            weakref.finalize(wrapper, table.pop, id(wrapper), None).atexit = False
     elif isinstance(original, types.FunctionType):
         wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
 

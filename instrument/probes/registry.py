@@ -84,7 +84,9 @@ PROBES: tuple[Probe, ...] = (
     Probe("autocasting", autocasting.RELATIONS, lambda shared, _: autocasting.install(shared)),
     Probe("loss", loss.RELATIONS, lambda shared, made: loss.install(shared, made["batches"])),
     Probe(
-        "backward", backward.RELATIONS, lambda shared, made: backward.install(shared, made.get("gradients"))
+        "backward",
+        backward.RELATIONS,
+        lambda shared, made: backward.install(shared, made["structure"], made.get("gradients")),
     ),
     Probe("clearing", clearing.RELATIONS, lambda shared, _: clearing.install(shared)),
     Probe(

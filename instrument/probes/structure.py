@@ -7,10 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.probes.compiling import RUNNING, opaque
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.models import (
     Model,
     is_layer,
+    is_model,
     is_switched,
     kind_of,
     walk,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 RELATIONS = ("module", "parameter", "trainability", "buffer", "replicated", "wrapper")
+WHY_UNSEEN = "a model computes without being called: by its `forward`, or from compiled or transformed code"
 _TENSOR_PARALLEL = ("tensor_model_parallel", "model_parallel")
 
 
@@ -99,6 +102,8 @@ class Structure:
         record.layers = {
             id(sub): (self.names.module(sub), type(sub).__name__) for _, sub in tree if is_layer(sub)
         }
+        if any(isinstance(sub, torch.jit.ScriptModule) for _, sub in tree):
+            opaque(self.shared, inside=True)
         self._modules(record, tree)
         self._buffers(record, tree)
         if self._params(record, tree, top):
@@ -166,6 +171,20 @@ class Structure:
             param.trained or self.book.loaded,
         )
         self._put_trainability(param.name, self.shared.clock.step, self.shared.tick(), tensor.requires_grad)
+
+    def unseen(self, param: Param) -> None:
+        """Describe the model of a parameter that got a gradient although no call of its model was seen."""
+        module, tensor = param.place[0]() if param.place is not None else None, param.tensor()
+        if module is None or tensor is None or param.place is None:
+            return
+        top = self.book.top(module)
+        if module._parameters.get(param.place[1]) is not tensor or not is_model(top):
+            return
+        ran = [sub is top for _, sub in walk(top) if self.book.models.get(sub) is not None]
+        self.model(top)
+        if not any(ran):  # else its layers were not initialised when it ran, or parts of it ran
+            for relation in ("param_state", "trainability") if ran else RUNNING:
+                self.shared.session.gap(relation, WHY_UNSEEN)
 
     # ------------------------------------------------------------------ changes
     def trainability(self, record: Model) -> None:

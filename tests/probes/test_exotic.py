@@ -77,4 +77,6 @@ def test_scripting_and_tracing(record: Any):
         traced(torch.randn(4, 8))
         torch.fx.symbolic_trace(Net())
 
-    record(train)
+    facts = record(train, gaps=True)
+    assert "scripted and traced models are opaque" in facts("instrument_gap", "why")
+    assert len(facts("update", "param")) == 6

@@ -40,7 +40,10 @@ def test_plain_loop(same: Any):
     steps = [0, 1, 2, 3]
     assert facts("step", "step") == steps
     for relation in ("forward", "loss_call", "backward", "optimizer_step", "scheduler_step", "zero_grad"):
-        assert (relation, facts(relation, "step")) == (relation, steps if relation != "loss_call" else [0, 1, 2])
+        assert (relation, facts(relation, "step")) == (
+            relation,
+            steps if relation != "loss_call" else [0, 1, 2],
+        )
     assert facts("update", "param", "nth") == [(name, nth) for nth in steps for name in NAMES]
     assert facts("param_state", "param", "step") == [(name, step) for step in steps for name in NAMES]
 
@@ -77,7 +80,9 @@ def test_several_optimizers(same: Any):
         for _ in range(3):
             for _ in range(2):
                 theirs.zero_grad()
-                (critic(made(torch.randn(5, 2)).detach()).mean() - critic(torch.randn(5, 4)).mean()).backward()
+                (
+                    critic(made(torch.randn(5, 2)).detach()).mean() - critic(torch.randn(5, 4)).mean()
+                ).backward()
                 theirs.step()
             ours.zero_grad()
             (-critic(made(torch.randn(5, 2))).mean()).backward()
@@ -87,14 +92,14 @@ def test_several_optimizers(same: Any):
     facts = same(train)
     steps = facts("optimizer_step", "optimizer", "nth")
     assert steps == [
-        step
-        for n in range(3)
-        for step in [("RMSprop#0", 2 * n), ("RMSprop#0", 2 * n + 1), ("Adam#0", n)]
+        step for n in range(3) for step in [("RMSprop#0", 2 * n), ("RMSprop#0", 2 * n + 1), ("Adam#0", n)]
     ]
     # gradients of the critic from the generator's loss go to the next step of the critic, which clears them first
     last = "param LIKE '%weight' AND call = (SELECT max(call) FROM backward)"
     assert facts("accumulate", "optimizer", "nth", where=last) == [("Adam#0", 2), ("RMSprop#0", 6)]
-    owners = facts.sql("SELECT DISTINCT optimizer, root FROM member JOIN parameter USING (param) ORDER BY ALL")
+    owners = facts.sql(
+        "SELECT DISTINCT optimizer, root FROM member JOIN parameter USING (param) ORDER BY ALL"
+    )
     assert owners == [("Adam#0", "Linear"), ("RMSprop#0", "Linear#1")]
 
 
@@ -121,7 +126,9 @@ def test_closures(same: Any):
         'WHERE b."begin" > s."begin" AND b."end" < s."end" AND b.step = s.step GROUP BY ALL ORDER BY ALL'
     )
     assert [step for step, _ in inside] == [0, 1, 2] and all(count >= 2 for _, count in inside)
-    assert sum(count for _, count in inside) == len(facts("backward", "call")) == len(facts("forward", "call"))
+    assert (
+        sum(count for _, count in inside) == len(facts("backward", "call")) == len(facts("forward", "call"))
+    )
     assert facts.sql("SELECT count(*) FROM update WHERE before = after") == [(0,)]
 
 
@@ -215,8 +222,11 @@ def test_resuming(same: Any, tmp_path: Path):
     ]
     assert facts("param_group", "lr") == [pytest.approx(0.1 * 0.9**n) for n in range(4)]
     # what is trained on is what was saved
-    assert facts.sql(
-        "SELECT count(*) FROM update a JOIN update b ON a.nth = 1 AND b.nth = 0 AND a.optimizer = 'Adam#0' "
-        "AND b.optimizer = 'Adam#1' AND 'Sequential.' || a.param <> b.param AND a.after = b.before"
-    )[0][0] >= 6
+    assert (
+        facts.sql(
+            "SELECT count(*) FROM update a JOIN update b ON a.nth = 1 AND b.nth = 0 AND a.optimizer = 'Adam#0' "
+            "AND b.optimizer = 'Adam#1' AND 'Sequential.' || a.param <> b.param AND a.after = b.before"
+        )[0][0]
+        >= 6
+    )
     assert set(facts("parameter", "trained_before", where="root = 'Sequential#1'")) == {True}

@@ -127,9 +127,7 @@ def test_recomputed_parts_count_once(same: Any, reentrant: bool):
 
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_a_model_that_is_recomputed_as_a_whole(same: Any, reentrant: bool):
-    facts = same(
-        lambda: recomputed(net(), lambda model, x: checkpoint(model, x, use_reentrant=reentrant))
-    )
+    facts = same(lambda: recomputed(net(), lambda model, x: checkpoint(model, x, use_reentrant=reentrant)))
     assert facts("forward", "module", "step", "grad") == [("Sequential", step, True) for step in range(3)]
     assert facts("param_state", "step", where="param = '0.weight'") == [0, 1, 2]
     assert facts("dropout_call", "module") == ["Sequential.3"] * 3
@@ -138,12 +136,8 @@ def test_a_model_that_is_recomputed_as_a_whole(same: Any, reentrant: bool):
 def test_segments_of_a_model(same: Any):
     """The model itself is not called: its parts are, and go by their names in it."""
     facts = same(
-        lambda: recomputed(
-            net(), lambda model, x: checkpoint_sequential(model, 2, x, use_reentrant=True)
-        )
+        lambda: recomputed(net(), lambda model, x: checkpoint_sequential(model, 2, x, use_reentrant=True))
     )
     assert facts("backward", "step") == facts("step", "step") == [0, 1, 2]
-    assert set(facts("forward", "module", "grad")) == {
-        (f"Sequential.{index}", True) for index in (0, 1, 4)
-    }
+    assert set(facts("forward", "module", "grad")) == {(f"Sequential.{index}", True) for index in (0, 1, 4)}
     assert facts("accumulate", "step", where="param = '4.weight'") == [0, 1, 2]
