@@ -1,4 +1,4 @@
-"""Activation checkpointing. What a backward computes again is no forward; the first pass of it is one with gradients."""
+"""Activation checkpointing: its first pass is a forward with gradients, what a backward computes again is none."""
 
 from __future__ import annotations
 

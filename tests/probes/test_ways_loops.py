@@ -115,8 +115,7 @@ def test_closures(same: Any):
             loss.backward()
             return loss
 
-        for _ in range(3):
-            losses.append(lbfgs.step(evaluate).item())
+        losses += [lbfgs.step(evaluate).item() for _ in range(3)]
         return losses, model, lbfgs
 
     facts = same(train)

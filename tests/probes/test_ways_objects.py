@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def test_copies_train_on_as_the_originals_would(same: Any, how: str):
     weights = facts("update", "param", "before", "after", where="param LIKE '%head.weight'")
     assert [name for name, _, _ in weights] == [names[0]] * 2 + [names[1]] * 2
     # the copy begins where the original stopped
-    assert all(later[1] == earlier[2] for earlier, later in zip(weights, weights[1:], strict=False))
+    assert all(later[1] == earlier[2] for earlier, later in itertools.pairwise(weights))
     assert facts("optimizer_state", "counter") == [1, 2, 3, 4]
 
 
