@@ -61,8 +61,9 @@ def create_run(run: Path, command: Sequence[str], *, overwrite: bool = False) ->
     Raises:
         RunError: it exists and is not empty (and no run, or `overwrite` was not given), or cannot be created.
     """
-    if run.exists():
-        _clear(run, overwrite)
+    require_free(run, overwrite)
+    if run.exists() and any(run.iterdir()):
+        shutil.rmtree(run)
     manifest = new_manifest(command)
     try:
         (run / "segments").mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,14 @@ def create_run(run: Path, command: Sequence[str], *, overwrite: bool = False) ->
     return manifest
 
 
-def _clear(run: Path, overwrite: bool) -> None:
+def require_free(run: Path, overwrite: bool = False) -> None:
+    """Make sure that a run may be written here: nothing, an empty folder, or a run that may be replaced.
+
+    Raises:
+        RunError: what is there must not be replaced.
+    """
+    if not run.exists():
+        return
     if not run.is_dir():
         raise RunError(f"'{run}' is a file, but a run is a folder", "choose another folder with -o")
     if not any(run.iterdir()):
@@ -85,7 +93,6 @@ def _clear(run: Path, overwrite: bool) -> None:
             f"the run '{run}' exists", "choose another folder with -o, or replace it with --overwrite"
         )
     read_manifest(run, any_version=True)  # never delete a folder that merely has a file of that name
-    shutil.rmtree(run)
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:

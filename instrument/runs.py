@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, read_manifest
 from tcrules.instrument.processes import is_alive
-from tcrules.instrument.schema import RELATIONS
+from tcrules.instrument.schema import BY_NAME, RELATIONS, Column, Relation
+from tcrules.instrument.userfacts import is_name
 
 #: Relations that come from the run folder itself.
 ALWAYS = frozenset({"run", "process", "config", "instrument_gap"})
@@ -42,6 +43,29 @@ class RunFolder:
     def relations(self) -> dict[str, Path]:
         """Return relation -> Parquet file, schema relations and user relations."""
         return {path.stem: path for path in sorted(self.facts.glob("*.parquet"))}
+
+    def user_relations(self) -> dict[str, Relation]:
+        """Return the relations that are not of the schema, as their files describe them.
+
+        Columns `rank`, `step` and `call` of whole numbers are taken for what their names say.
+        """
+        import duckdb
+
+        found = {}
+        with duckdb.connect() as connection:
+            for name, path in self.relations().items():
+                if name in BY_NAME or not is_name(name):
+                    continue
+                try:
+                    rows = connection.execute(
+                        "DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]
+                    ).fetchall()
+                except duckdb.Error:
+                    continue  # whoever reads its facts will be told
+                columns = tuple(_column(row[0], row[1]) for row in rows if row[0] != "fact")
+                if all(is_name(column.name) and column.type for column in columns):
+                    found[name] = Relation(name, "user", 12, "", columns)
+        return found
 
     def describe(self) -> str:
         """Return e.g. `2 processes, 30 steps, 1,204 facts`."""
@@ -201,6 +225,13 @@ def _check_facts(run: RunFolder) -> None:
             whole = False
         if not whole:
             raise RunError(f"'{run.path}' is damaged: facts/{path.name} is no Parquet file", again)
+
+
+def _column(name: str, stored: str) -> Column:
+    from tcrules.instrument.tables import SQL_TYPES
+
+    kind = next((base for base, sql in SQL_TYPES.items() if sql == stored), "")
+    return Column(name, name if kind == "int" and name in ("rank", "step", "call") else kind)
 
 
 def _texts(process: Mapping[str, object], key: str) -> list[str]:

@@ -21,6 +21,11 @@ class BadFact(Exception):
     """A fact of the user cannot be recorded. The text quotes names, never values."""
 
 
+def is_name(text: str) -> bool:
+    """Whether relations and columns may be called so."""
+    return _NAME.match(text) is not None
+
+
 def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[str, Value]:
     """Return the fact with plain values; `step` fills a column of that name which a schema relation asks for.
 
@@ -28,13 +33,13 @@ def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[
         BadFact: a name that is no identifier, too many columns, columns that the schema relation has not, or a value
             that is no bool, int, float or str (numpy scalars count as numbers).
     """
-    if not isinstance(relation, str) or not _NAME.match(relation):
+    if not isinstance(relation, str) or not is_name(relation):
         raise BadFact("a relation is named by lower-case letters, digits and _")
     if len(columns) > MAX_COLUMNS:
         raise BadFact(f"more than {MAX_COLUMNS} columns")
     fact: dict[str, Value] = {}
     for name, value in columns.items():
-        if not _NAME.match(name) or name in ("rank", "fact"):
+        if not is_name(name) or name in ("rank", "fact"):
             raise BadFact(f"{name!r} cannot be the name of a column")
         fact[name] = _plain(name, value)
     return _match_schema(relation, fact, step) if relation in BY_NAME else fact

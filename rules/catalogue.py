@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Folder of the shipped rules; a `.tcr` file there is found without a list.
 LIBRARY = Path(__file__).parent / "library"
+#: Declarations of what imports bring along; only files that import them have these relations.
+IMPORTS = Path(__file__).parent / "imports"
 
 SECTIONS = ("why", "example", "false alarms", "see")
 
@@ -44,8 +46,7 @@ def library_paths() -> tuple[Path, ...]:
 
 def shipped_file(name: str) -> Path | None:
     """The shipped rule file of a name; what an import with a bare name may mean."""
-    path = LIBRARY / name
-    return path if path.is_file() else None
+    return next((path for folder in (LIBRARY, IMPORTS) if (path := folder / name).is_file()), None)
 
 
 def library_tests() -> tuple[Path, ...]:

@@ -95,8 +95,8 @@ def query_run(
 @contextmanager
 def ask_run(path: Path, literals: str, selection: Selection) -> Iterator[tuple[Program, Store, Body]]:
     """The rules, the facts of a run, and literals to ask them."""
-    program, query = load_query(literals, selection)
     run = open_run(path)
+    program, query = load_query(literals, selection, run.user_relations())
     with open_store(run.facts, program) as store:
         yield program, store, query.each
 
@@ -114,8 +114,8 @@ def causal_graph(checked: Checked, violation: Violation) -> tuple[Graph, str]:
 
 def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | None, int]:
     """Why no facts of a run satisfy literals, as a tree; None, and the number of bindings, if some do."""
-    program, query = load_query(literals, selection)
     run = open_run(path)
+    program, query = load_query(literals, selection, run.user_relations())
     with open_store(run.facts, program) as store:
         reason = why_not(query.each, store, {}, program)
         if reason is None:

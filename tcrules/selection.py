@@ -9,14 +9,16 @@ from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import TcrError, did_you_mean
 from tcrules.grammar.parser import parse_literals
+from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.catalogue import library_paths, shipped_file
 from tcrules.rules.loading import load_rules, shipped_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from tcrules.engine.ir import Invariant, Program, Value
+    from tcrules.instrument.schema import Relation
 
 #: Name of a query in diagnostics.
 QUERY = "<query>"
@@ -67,8 +69,12 @@ def load_selection(selection: Selection) -> Program:
     return replace(rules.program, invariants=_selected(rules.program.invariants, selection.only))
 
 
-def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
+def load_query(
+    body: str, selection: Selection, own: Mapping[str, Relation] | None = None
+) -> tuple[Program, Invariant]:
     """The program of a selection, and the literals of `body` as an invariant whose every binding is a violation.
+
+    `own` are relations of the run that is asked: they need no declaration.
 
     Raises:
         TcrError: the files or the query have faults.
@@ -79,12 +85,21 @@ def load_query(body: str, selection: Selection) -> tuple[Program, Invariant]:
     files = load([str(path) for path in paths], find_files(shipped_file))
     elsewhere = () if selection.library else shipped_ids(files.programs)
     programs = [*files.programs, SourceProgram(QUERY, ast.Program((query,)))]
-    analysis = analyse(programs, selection.parameters, elsewhere)
+    known = {**BY_NAME, **_undeclared(own or {}, files.programs)}
+    analysis = analyse(programs, selection.parameters, elsewhere, recorded=known)
     if files.failed or analysis.program is None:
         raise TcrError(
             (*files.diagnostics, *analysis.diagnostics), {**selection.texts, **files.sources, QUERY: body}
         )
     return analysis.program, next(i for i in analysis.program.invariants if i.id == query.id)
+
+
+def _undeclared(own: Mapping[str, Relation], programs: Iterable[SourceProgram]) -> dict[str, Relation]:
+    """Relations that the files neither declare nor derive."""
+    statements = [statement for source in programs for statement in source.program.statements]
+    meant = {s.name for s in statements if isinstance(s, ast.RelationDeclaration)}
+    meant |= {s.head.relation for s in statements if isinstance(s, ast.Rule)}
+    return {name: relation for name, relation in own.items() if name not in meant}
 
 
 def _selected(invariants: Sequence[Invariant], only: Sequence[str]) -> tuple[Invariant, ...]:

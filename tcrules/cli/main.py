@@ -26,6 +26,7 @@ COMMANDS: dict[str, Entry] = {
     "explain": Entry("explain", "Show why something is a violation, or why not."),
     "query": Entry("query", "Ask a recorded run for facts."),
     "infer": Entry("infer", "Learn rules from healthy runs."),
+    "import": Entry("import_", "Turn traces and files from elsewhere into a run."),
     "rules": Entry("rules", "List the shipped rules, or show one."),
     "test": Entry("test", "Run the tests of rules."),
     "lint": Entry("lint", "Find rules that are sound, but hardly meant."),

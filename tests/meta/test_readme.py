@@ -29,6 +29,8 @@ def test_commands_exist(page: Path):
             continue
         command = cli.get_command(click.Context(cli), name)
         assert command is not None, line
+        if isinstance(command, click.Group) and rest:
+            command = command.get_command(click.Context(command), rest[0]) or command
         known = {
             option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
         }
