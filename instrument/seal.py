@@ -38,15 +38,12 @@ def seal(run: Path) -> Manifest:
         OSError: it cannot be written.
     """
     manifest = read_manifest(run)
-    target = run / f".facts-{os.getpid()}"
-    alive = any(
-        segment.meta.get("status") == "running"
-        and is_alive(segment.meta.get("pid"), segment.meta.get("host", manifest.host))
-        for segment in read_segments(run)[0]
-    )
+    target, old = run / f".facts-{os.getpid()}", run / f".old-{os.getpid()}"
+    for leftover in (target, old):  # of a killed process that had the same number
+        shutil.rmtree(leftover, ignore_errors=True)
+    alive = _has_live_segments(run, manifest)
     try:
         manifest = write_facts(run, target, manifest)
-        old = run / f".old-{os.getpid()}"
         if (run / "facts").exists():
             os.rename(run / "facts", old)
         os.rename(target, run / "facts")
@@ -58,6 +55,20 @@ def seal(run: Path) -> Manifest:
     if manifest.sealed:
         shutil.rmtree(run / "segments", ignore_errors=True)
     return manifest
+
+
+def is_written(run: Path, manifest: Manifest) -> bool:
+    """Whether the recorder of a run, or a process that it traces, may still write."""
+    recording = manifest.status == "running" and is_alive(manifest.pid, manifest.host)
+    return recording or _has_live_segments(run, manifest)
+
+
+def _has_live_segments(run: Path, manifest: Manifest) -> bool:
+    return any(
+        segment.meta.get("status") == "running"
+        and is_alive(segment.meta.get("pid"), segment.meta.get("host", manifest.host))
+        for segment in read_segments(run)[0]
+    )
 
 
 def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:

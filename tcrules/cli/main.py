@@ -27,6 +27,8 @@ COMMANDS: dict[str, Entry] = {
     "query": Entry("query", "Ask a recorded run for facts."),
     "infer": Entry("infer", "Learn rules from healthy runs."),
     "import": Entry("import_", "Turn traces and files from elsewhere into a run."),
+    "runs": Entry("runs", "List recorded runs, or remove some."),
+    "compact": Entry("compact", "Rewrite runs in their smallest form."),
     "rules": Entry("rules", "List the shipped rules, or show one."),
     "test": Entry("test", "Run the tests of rules."),
     "lint": Entry("lint", "Find rules that are sound, but hardly meant."),
