@@ -8,6 +8,7 @@ import sysconfig
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import CodeType, FrameType
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
@@ -49,6 +50,15 @@ class Locator:
                 return place
             frame = frame.f_back
         return None
+
+    def frames(self, depth: int = 1) -> Iterator[FrameType]:
+        """Yield the frames of user code, innermost first."""
+        frame: FrameType | None = sys._getframe(depth)
+        while frame is not None:
+            entry = self._known.get(id(frame.f_code)) or self._classify(frame.f_code)
+            if entry[1]:
+                yield frame
+            frame = frame.f_back
 
     def _classify(self, code: CodeType) -> tuple[CodeType, str, dict[int, tuple[str, int, str]]]:
         """Remember the path of user code, "" for code that is to be skipped."""

@@ -51,7 +51,7 @@ def redact(words: Iterable[object]) -> list[str]:
             hide = False
             continue
         name, equals, _ = word.partition("=")
-        secret = re.fullmatch(r"[-+]*[\w.-]+", name) is not None and _names_secret(name)
+        secret = re.fullmatch(r"[-+]*[\w.-]+", name) is not None and names_secret(name)
         clean.append(f"{name}={HIDDEN}" if secret and equals else scrub(word))
         hide = secret and not equals and word.startswith("-")
     return clean
@@ -98,13 +98,14 @@ def _text(word: object) -> str:
     return str.__str__(word) if isinstance(word, str) else type(word).__name__
 
 
-def _names_secret(name: str) -> bool:
+def names_secret(name: str) -> bool:
+    """Return whether a flag, a variable or a key is named like a secret."""
     return _NAME.search(_CAMEL.sub("-", name)) is not None
 
 
 def _secret_values() -> Sequence[str]:
     """Values of environment variables that are named like secrets; a shell may have put them into a command."""
-    found = [value for name, value in os.environ.items() if len(value) >= _MIN_VALUE and _names_secret(name)]
+    found = [value for name, value in os.environ.items() if len(value) >= _MIN_VALUE and names_secret(name)]
     return sorted(found, key=len, reverse=True)
 
 
@@ -120,4 +121,4 @@ def _homes() -> Sequence[str]:
     return sorted((path for path in found if len(path) > 1), key=len, reverse=True)
 
 
-__all__ = ["HIDDEN", "blame", "redact", "scrub", "shown_path"]
+__all__ = ["HIDDEN", "blame", "names_secret", "redact", "scrub", "shown_path"]

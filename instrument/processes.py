@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.segments import Segment
 
 #: Facts that a process may leave which only launched others.
-_INCIDENTAL = frozenset({"instrument_gap", "seed", "call", "location"})
+_INCIDENTAL = frozenset({"instrument_gap", "seed", "call", "location", "config"})
 
 
 @dataclass(frozen=True, slots=True)

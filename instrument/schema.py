@@ -94,10 +94,25 @@ RELATIONS: tuple[Relation, ...] = (
         world_size int size of the default process group, 1 without one
         distributed bool a process group was initialised
         """),
-    _relation("config", "run", 0, "A setting found on the command line.", """
-        key string flag without dashes
+    _relation("config", "run", 0,
+              "A setting found on the command line, or before the first step ends in frames of the script.", """
+        key string flag without dashes; variable, or path in its container
         value string as text
-        source string argv
+        source string argv or frame
+        container string variable that holds it, e.g. args or cfg; "" = it is a variable itself
+        function string function whose variable it is; "" = of a module, or argv
+        numeric bool it is a number
+        number float the number, else 0
+        """),
+    _relation("setting", "run", 0,
+              "A setting that an object has when the first step that it takes part in begins.", """
+        kind string optimizer, scheduler, loader or module
+        object string the object
+        part int parameter group of an optimizer; 1 = sampler of a loader; else 0
+        key string attribute or option, e.g. lr, betas.0, batch_size, p
+        value string as text
+        numeric bool it is a number
+        number float the number, else 0
         """),
     _relation("instrument_gap", "run", 0, "Facts that were not recorded: their absence says nothing.", """
         relation string relation that misses facts
@@ -694,6 +709,7 @@ SETTLED = frozenset(
             "run",
             "process",
             "config",
+            "setting",
             "module",
             "copy",
             "wrapper",

@@ -14,7 +14,7 @@ from tcrules.instrument.processes import Process, arrange, is_alive, step_notes
 from tcrules.instrument.schema import BY_NAME, RELATIONS, TYPES, Relation
 from tcrules.instrument.segments import read_segments
 from tcrules.instrument.tables import Columns, Tables, as_array
-from tcrules.instrument.userfacts import settings
+from tcrules.instrument.userfacts import number_in, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,7 +109,10 @@ def _add_process(table: Tables, process: Process, ambiguous: frozenset[str]) -> 
         keys, values = zip(*found, strict=True)
         table.add("config", {
             "rank": np.full(len(keys), process.rank), "key": as_array(keys), "value": as_array(values),
-            "source": as_array(["argv"] * len(keys)),
+            "source": as_array(["argv"] * len(keys)), "container": as_array([""] * len(keys)),
+            "function": as_array([""] * len(keys)),
+            **{name: as_array(list(part)) for name, part in
+               zip(("numeric", "number"), zip(*map(number_in, values), strict=True), strict=True)},
         })  # fmt: skip
     for relation in RELATIONS:
         rows = process.segment.rows(relation.name)

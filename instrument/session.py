@@ -31,6 +31,7 @@ from tcrules.instrument.userfacts import BadFact, check_fact, encode_fact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -150,6 +151,10 @@ class Session:
         """Take back a watched call whose probe failed: what follows is not inside of it."""
         if frame in self.local.stack:
             del self.local.stack[self.local.stack.index(frame) :]
+
+    def user_frames(self) -> Iterator[FrameType]:
+        """Yield the frames of user code that are running in this thread, innermost first."""
+        return self._locator.frames(2)
 
     def emit(self, relation: str, columns: Mapping[str, object]) -> None:
         """Record a fact of the user; an unusable one becomes a gap."""

@@ -101,3 +101,16 @@ def settings(words: Sequence[str]) -> list[tuple[str, str]]:
             value = following if is_value else "true"
         found.append((key, value))
     return found
+
+
+def number_in(text: str) -> tuple[bool, float]:
+    """Return whether a setting is a number, and which.
+
+    >>> number_in("1e-3"), number_in("adam")
+    ((True, 0.001), (False, 0.0))
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        return False, 0.0
+    return (True, number) if number == number else (False, 0.0)

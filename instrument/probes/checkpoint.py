@@ -178,7 +178,10 @@ class Checkpoints:
             *(frame.call, frame.object, frame.step, frame.begin, origin),
             *(len(state), len(missing), len(unexpected), strict),
         )
-        held, given = state_of(module), bare({str(key): value for key, value in state.items()})
+        held, given = (
+            state_of(module),
+            bare({key: value for key, value in state.items() if isinstance(key, str)}),
+        )
         record = self.book.models.get(unwrap(module))
         names = self._names(record, held) if record is not None else {}
         pairs = ((key, names.get(key) or self._name(held[key]), given.get(key), held[key]) for key in held)

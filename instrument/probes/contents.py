@@ -103,7 +103,9 @@ def inspect(value: Any) -> Content:
 
 
 def _join(path: str, key: Any) -> str:
-    return f"{path}.{key}" if path else str(key)
+    """Return the path of an entry; a key that is an object is not asked what it is called."""
+    name = str(key) if type(key) in (str, int) else type(key).__name__
+    return f"{path}.{name}" if path else name
 
 
 def _add_module(content: Content, path: str, module: nn.Module) -> None:
@@ -122,7 +124,7 @@ def _add_dict(content: Content, state: Mapping[Any, Any], depth: int) -> int:
     """Note what a dict is; returns the depth of its parts: those of a known state are not asked in turn."""
     if _is_model_state(state):
         content.model = True
-        content.models.append({str(key): value for key, value in state.items()})
+        content.models.append({key: value for key, value in state.items() if isinstance(key, str)})
     elif isinstance(state.get("param_groups"), list) and "state" in state:
         content.optimizer = True
         content.groups.append(state["param_groups"])

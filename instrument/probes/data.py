@@ -130,7 +130,7 @@ class Loaders:
         #: Iterations whose iterators are being made: these fetch indices already.
         self._starting: list[Iteration] = []
         self.clock = shared.clock
-        self._epochs: IdentityMap[list[int]] = IdentityMap()
+        self.epochs: IdentityMap[list[int]] = IdentityMap()
         self._iterations: IdentityMap[Iteration] = IdentityMap()
         session = shared.session
         self._put, self._put_epoch = session.put("loader"), session.put("epoch")
@@ -140,10 +140,10 @@ class Loaders:
         """`iter(loader)`: a new epoch."""
         loader = args[0]
         name = self.shared.names.loader(loader)
-        epochs = self._epochs.get(loader)
+        epochs = self.epochs.get(loader)
         if epochs is None:
             epochs = [0]
-            self._epochs.put(loader, epochs)
+            self.epochs.put(loader, epochs)
             kind, shuffle = describe_sampler(loader)
             batch = getattr(loader, "batch_size", None)
             self._put(
@@ -314,7 +314,7 @@ def _unused(_token: Any, _result: Any, _raised: bool) -> None:
     """Nothing is done when the batch is processed."""
 
 
-def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples: Samples | None) -> None:
+def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples: Samples | None) -> Loaders:
     """Patch `DataLoader.__iter__` and what its iterators inherit."""
     loaders = Loaders(shared, batches, entry, samples)
     guard = shared.guard("data")
@@ -327,3 +327,4 @@ def install(shared: Shared, batches: Batches, entry: WorkerEntry | None, samples
     if samples is not None:
         index = guard(loaders.enter_index), guard(loaders.leave_index)
         shared.patches.around(base, "_next_index", *index)
+    return loaders

@@ -19,8 +19,9 @@ FEEDS: dict[str, tuple[str, ...]] = {
     # which parameter was made when and is part of what
     "structure": ("call", "location", "init_call", "tie", "tie_state", "copy", "mode_change", "model_loaded"),
     # what is computed from which batch
-    "data": ("forward", "worker_rng", "batch_sample", "epoch_end", "batch_use"),
+    "data": ("forward", "worker_rng", "batch_sample", "epoch_end", "batch_use", "setting"),
     "loss": ("batch_use",),
     # a copy is described and read because it is one
+    "scheduler": ("setting",),
     "copies": ("module", "parameter", "trainability", "buffer", "param_state"),
 }

@@ -100,7 +100,7 @@ def _rate(scheduler: Any) -> float:
     return number_of(groups[0].get("lr", 0.0)) if groups else 0.0
 
 
-def install(shared: Shared) -> None:
+def install(shared: Shared) -> Schedulers:
     """Patch the steps of torch's schedulers, and those of user classes when an object of theirs is made."""
     schedulers = Schedulers(shared)
     guard = shared.guard("scheduler")
@@ -134,3 +134,4 @@ def install(shared: Shared) -> None:
         pending += cls.__subclasses__()
         schedulers.wrap(cls)
     shared.step_begins.append(("scheduler", schedulers.describe_new))
+    return schedulers

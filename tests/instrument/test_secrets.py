@@ -46,6 +46,8 @@ with torch.no_grad():
     model[0].weight[1, 1] = 7316.25341796875
 optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 home = Path.home()
+hf_token, plain, folder = "planted-frame", os.environ["PLAIN"], str(home / "images")
+args = {"lr": 0.5, "wandb": {"api_key": "planted-key", "project": os.environ["PLAIN"]}, "out": folder}
 for sampler in (None, Order()):
     for batch in DataLoader(StackDataset(x=data, text=text, y=labels), batch_size=4, sampler=sampler):
         optimizer.zero_grad()
@@ -130,9 +132,12 @@ def test_no_secret_is_recorded(tmp_path: Path):
             text += f"{relation} {shown}\n"
     assert leaks(text.encode()) == []
     # what is no secret is there, and what failed is a gap
-    settings = {key: value for *_, key, value, source in tables["config"] if source == "argv"}
+    settings = {key: value for _, _, key, value, source, *_ in tables["config"] if source == "argv"}
     assert settings["lr"] == "0.125" and settings["tokens"] == "512" and settings["steps"] == "3"
     assert settings["data"] == "~/images"
+    settings = {key: value for _, _, key, value, source, *_ in tables["config"] if source == "frame"}
+    assert settings["lr"] == "0.5" and settings["folder"] == settings["out"] == "~/images"
+    assert not {"hf_token", "plain", "wandb.api_key", "wandb.project"} & set(settings)
     assert {row[3] for row in tables["checkpoint_saved"]} == {"~/kept/model.pt"}
     reasons = {row[2]: row[-1] for row in tables["instrument_gap"]}
     assert reasons["batch"].startswith("probe data failed: RuntimeError at data.py:")
