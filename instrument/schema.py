@@ -166,6 +166,17 @@ RELATIONS: tuple[Relation, ...] = (
         source module the original
         at time when
         """),
+    _relation("copy_state", "state", 12,
+              "A copy and the model that it was made of when a step ends; in the first steps, then sampled.", """
+        root module the copy
+        source module the original
+        step step when
+        at time when
+        training bool training flag of the copy
+        shared int parameters and buffers of the copy that lie where some of the original do
+        buffers fingerprint of all buffers of the copy; 0 counts where one cannot be read
+        source_buffers fingerprint of all buffers of the original
+        """),
     _relation("wrapper", "structure", 0, "A model was wrapped for data parallel training.", """
         wrapper module the wrapper
         inner module the wrapped model
@@ -323,6 +334,22 @@ RELATIONS: tuple[Relation, ...] = (
         replaced int of these, the ones that are other objects now
         owned int of these, the ones that an optimizer held before
         lost int of those, the ones that are other objects now: the optimizer steps what the model does not use
+        """),
+    _relation("generation", "forward", 4, "A method generate of a model returned sequences.", """
+        call call id
+        module module the model
+        step step when
+        at time when
+        training bool training flag of the model
+        grad bool gradients are being recorded
+        max_length int argument; -1 = not given
+        max_new_tokens int argument; -1 = not given
+        min_length int argument; -1 = not given
+        set_max_length int of the generation config; -1 = none
+        set_max_new_tokens int of the generation config; -1 = none
+        set_min_length int of the generation config; -1 = none
+        prompt int length of the first sequences of whole numbers given, -1 = none
+        returned int length of the sequences returned, prompt included or not as the method does; -1 = none
         """),
     _relation("seed", "forward", 3, "A global random generator was seeded.", """
         call call id

@@ -8,17 +8,23 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import is_model
 from tcrules.instrument.probes.patching import around
+from tcrules.instrument.probes.values import local, print_of
 from torch import nn
 
 if TYPE_CHECKING:
+    import torch
+    from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.states import States
     from tcrules.instrument.probes.structure import Structure
 
-RELATIONS = ("copy",)
+RELATIONS = ("copy", "copy_state")
+#: Copies are compared with their sources in the first steps and in every so many.
+FIRST_STEPS, EVERY = 3, 16
 MAX_PENDING = 200
 
 
@@ -36,9 +42,9 @@ class Copies:
         self.shared, self.structure, self.states = shared, structure, states
         self.book = shared.book
         self._pending: list[_Copied] = []
-        self._copies: list[weakref.ref[nn.Module]] = []
+        self._copies: list[_Copied] = []
         self._last = -1
-        self._put = shared.session.put("copy")
+        self._put, self._put_state = shared.session.put("copy"), shared.session.put("copy_state")
 
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module | None:
         """`deepcopy` begins; only that of a whole model is of interest."""
@@ -74,7 +80,7 @@ class Copies:
             if record is None or not record.trains:
                 kept.append(pending)
             elif self.book.top(made) is not self.book.top(source):
-                self._copies.append(pending.copy)
+                self._copies.append(pending)
                 self._put(self.structure.model(made, is_root=True).root, record.name, pending.at)
         self._pending = kept
 
@@ -82,20 +88,42 @@ class Copies:
         """A step is over: read the copies."""
         self._last = step
         alive = []
-        for reference in self._copies:
-            made = reference()
+        for copied in self._copies:
+            made, source = copied.copy(), copied.source()
             if made is None:
                 continue
-            alive.append(reference)
+            alive.append(copied)
             record = self.structure.model(made)
+            if source is not None and (step < FIRST_STEPS or step % EVERY == 0):
+                self._compare(made, source, record, step)
             if not record.trains and self.shared.governor.detail:
                 self.states.params(record, step)
         self._copies = alive
+
+    def _compare(self, made: nn.Module, source: nn.Module, record: Model, step: int) -> None:
+        """Write what a copy has in common with its source; O(bytes of buffers)."""
+        sources = {
+            tensor.data_ptr() for tensor in [*source.parameters(), *source.buffers()] if is_read(tensor)
+        }
+        shared = sum(
+            tensor.data_ptr() in sources
+            for tensor in [*made.parameters(), *made.buffers()]
+            if is_read(tensor)
+        )
+        buffers = [combine(print_of(tensor) or 0 for tensor in module.buffers()) for module in (made, source)]
+        name = self.structure.model(source).name
+        self._put_state(record.root, name, step, self.shared.tick(), made.training, shared, *buffers)
 
     def close(self) -> None:
         """The run is over: so is its last step, which no next one will tell."""
         if self._copies and self._last < self.shared.clock.step:
             self.step_over(self.shared.clock.step)
+
+
+def is_read(tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has an address of its own."""
+    plain = local(tensor)
+    return plain is not None and plain.numel() > 0
 
 
 def install(shared: Shared, copies: Copies) -> None:

@@ -15,7 +15,8 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "scaler": CLOCK,
     "clearing": CLOCK,
     # tells the clock only where nothing steps
-    "backward": ("step",),
+    "backward": ("step", "gradient_point"),
+    "clipping": ("gradient_point",),
     # which parameter was made when and is part of what
     "structure": ("call", "location", "init_call", "tie", "tie_state", "copy", "mode_change", "model_loaded"),
     # what is computed from which batch
@@ -23,5 +24,7 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "loss": ("batch_use",),
     # a copy is described and read because it is one
     "scheduler": ("setting",),
-    "copies": ("module", "parameter", "trainability", "buffer", "param_state"),
+    # after a load states are looked at again
+    "checkpoint": ("optimizer_slot",),
+    "copies": ("module", "parameter", "trainability", "buffer", "param_state", "setting"),
 }
