@@ -38,7 +38,7 @@ def launch(
         command: program and arguments, as typed.
         run: folder to create.
         overwrite: replace an existing run (never a folder of another kind).
-        options: settings for the session, JSON values; `limit_bytes` bounds the disk use per process.
+        options: settings for the session, JSON values: see `watch`.
 
     Raises:
         RunError: the command is empty, does not exist or cannot be executed; `run` exists or cannot be

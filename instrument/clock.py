@@ -34,12 +34,14 @@ class Clock:
         step: number of the current step, from 0.
         on_step: called with (step, begin, end) when a finished step is over, that is when the next one
         starts.
+        on_round: called with the step when all its optimizers have stepped.
     """
 
     def __init__(self) -> None:
         self.tick: Callable[[], int] = count(1).__next__
         self.step = 0
         self.on_step: Callable[[int, int, int], None] = lambda _step, _begin, _end: None
+        self.on_round: Callable[[int], None] = lambda _step: None
         self._begin = 0
         self._done = False
         self._round: dict[str, int] = {}
@@ -138,6 +140,17 @@ class Clock:
             if name not in self._round and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
                 self._last[name] = -ACTIVE_ROUNDS - 1
         self._done = True
+        self.on_round(self.step)
+
+    @property
+    def between(self) -> bool:
+        """Whether a step is over and the next has not begun."""
+        return self._done
+
+    @property
+    def stepped(self) -> bool:
+        """Whether an optimizer has stepped."""
+        return self._stepped
 
     def _start(self) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, read_manifest
 from tcrules.instrument.processes import is_alive
-from tcrules.instrument.schema import BY_NAME, RELATIONS, Column, Relation
+from tcrules.instrument.schema import BY_NAME, RELATIONS, SAMPLED, Column, Relation
 from tcrules.instrument.userfacts import is_name
 
 #: Relations that come from the run folder itself.
 ALWAYS = frozenset({"run", "process", "config", "instrument_gap"})
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,17 @@ class RunFolder:
 
 
 class Gap(NamedTuple):
-    """Facts of a relation that were not recorded; `last_step` -1 = until the end, relation "*" = all."""
+    """Facts of a relation that were not recorded; `last_step` -1 = until the end, relation "*" = all.
+
+    `recorded`: stretches of steps (first, last) within that were recorded after all.
+    """
 
     rank: int
     relation: str
     first_step: int
     last_step: int
     why: str
+    recorded: tuple[tuple[int, int], ...] = ()
 
 
 #: Why facts of the last step are missing where a run did not come to its end.
@@ -164,8 +169,12 @@ def coverage(run: RunFolder) -> Coverage:
             " LEFT JOIN (SELECT rank, step FROM read_parquet($step)) USING (rank) GROUP BY rank ORDER BY rank",
             {name: str(run.facts / f"{name}.parquet") for name in ("process", "step")},
         ).fetchall()
+        path = run.facts / "recorded_steps.parquet"
+        query = "SELECT rank, first_step, last_step FROM read_parquet(?) ORDER BY ALL"
+        stretches = connection.execute(query, [str(path)]).fetchall() if path.exists() else []
     processes = run.manifest.processes
     trainers = [process for process in processes if process.get("role") == "trainer"]
+    sampled = _stretches(stretches, trainers)
     covered = [frozenset(_texts(process, "covers")) for process in trainers]
     recorded = frozenset.intersection(*covered) if covered else frozenset()
     recorded = recorded.union(ALWAYS, *(_texts(process, "user") for process in processes))
@@ -173,9 +182,22 @@ def coverage(run: RunFolder) -> Coverage:
     ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
     complete = run.manifest.status == "finished" and ended
     gaps = [Gap(*row) for row in rows]
+    gaps = [g._replace(recorded=sampled.get(g.rank, ())) if g.why == SAMPLED else g for g in gaps]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
         gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
     return Coverage(recorded, tuple(gaps), complete)
+
+
+def _stretches(
+    rows: Sequence[tuple[int, int, int]], trainers: Sequence[Mapping[str, object]]
+) -> dict[int, tuple[tuple[int, int], ...]]:
+    """Recorded stretches of steps by rank; none where several processes have a rank: each chose its own."""
+    ranks = Counter(process.get("rank") for process in trainers)
+    found: dict[int, list[tuple[int, int]]] = {}
+    for rank, first, last in rows:
+        if ranks[rank] <= 1:
+            found.setdefault(rank, []).append((first, last))
+    return {rank: tuple(stretches) for rank, stretches in found.items()}
 
 
 def _open_aside(run: Path, manifest: Manifest, running: bool) -> RunFolder:

@@ -15,6 +15,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SCHEMA_VERSION = 1
+#: Why facts are missing where only some steps are recorded; the facts of `recorded_steps` say which.
+SAMPLED = "only some steps are recorded, to bound the overhead"
 
 #: Entity type -> base type. Values of two entity types are never joined or compared with each other.
 TYPES: dict[str, str] = {
@@ -119,6 +121,10 @@ RELATIONS: tuple[Relation, ...] = (
         first_step step first step without facts
         last_step step last step without facts; -1 = until the end
         why string reason
+        """),
+    _relation("recorded_steps", "run", 0, "Steps within a gap of sampled relations that were recorded after all.", """
+        first_step step first step of the stretch
+        last_step step its last step
         """),
     _relation("metric", "run", 12, "A number that the user's script reported with tcrules.emit.", """
         step step when

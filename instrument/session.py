@@ -346,7 +346,7 @@ def start(run: Path, options: Mapping[str, Any] | None = None) -> Session:
     except Exception as fault:
         session.disable("installation", fault)
     else:
-        session.covers("call", "location", "step")
+        session.covers("call", "location", "step", "recorded_steps")
     return session
 
 

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument import place
 from tcrules.instrument import session as sessions
@@ -16,7 +16,7 @@ from tcrules.instrument.manifest import create_run, read_manifest, write_manifes
 from tcrules.instrument.privacy import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import torch
 
@@ -33,6 +33,7 @@ def watch(
     model: torch.nn.Module | None = None,
     optimizer: torch.optim.Optimizer | None = None,
     run: Path | str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[Watch]:
     """Record what happens inside the block into a run folder.
 
@@ -43,6 +44,8 @@ def watch(
         model: named at once, so that its parameters have their names from the first fact on.
         optimizer: likewise.
         run: folder to create; by default `runs/<script>-<date>-<time>`.
+        options: settings of the recording: `overhead` (share of the training's time that it may take, default 0.02, 0 =
+            no limit), `warm_up` (steps that are recorded in any case, default 512), `limit_bytes` (disk space).
 
     Raises:
         RunError: the folder exists or cannot be created.
@@ -51,7 +54,7 @@ def watch(
     is_ours = session is None or session.closed
     folder = session.run if session is not None and not is_ours else _create(run)
     if is_ours:
-        session = sessions.start(folder)
+        session = sessions.start(folder, options)
     assert session is not None
     if model is not None:
         session.names.adopt(model)

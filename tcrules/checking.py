@@ -131,7 +131,7 @@ def known_facts(run: RunFolder) -> Coverage:
     found = coverage(run)
     names = sorted(found.recorded | set(BY_NAME))
     gaps = [
-        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why)
+        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why, gap.recorded)
         for gap in found.gaps
         for name in (names if gap.relation == _ALL else [gap.relation])
     ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tcrules.instrument.probes.context import dtype_name
+from tcrules.instrument.probes.patching import Gate
 from torch.amp import autocast_mode
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def install(shared: Shared) -> None:
     """Patch `torch.autocast`, which the device-specific ones inherit from; as a decorator it enters a region, too."""
     regions = Regions(shared)
     guard, cls = shared.guard("autocasting"), autocast_mode.autocast
-    shared.patches.around(cls, "__enter__", guard(lambda args, _kwargs: args[0]), guard(regions.enter))
+    shared.patches.around(
+        cls, "__enter__", guard(lambda args, _kwargs: args[0]), guard(regions.enter), Gate(shared.governor)
+    )
     shared.patches.around(cls, "__exit__", guard(regions.leave), guard(lambda *_: None))
     shared.patches.on_undo(regions.close)

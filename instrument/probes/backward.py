@@ -46,7 +46,7 @@ class Backward:
         if isinstance(start, torch.Tensor) and not is_real(start):
             return None
         with self.book.reading:
-            before = self._before() if self.shared.governor.detail else []
+            before = self._before()
         return "", (self._loss(start), before)
 
     def _loss(self, start: Any) -> float:
@@ -108,7 +108,7 @@ class Backward:
                 wrote.append((tensor, param))
             if wrote and self.points is not None:
                 self.shared.safely("gradients", self.points.look, frame.call, "backward", wrote)
-        closure = context.steps[-1].frame.call if context.steps else 0
+        closure = getattr(context.steps[-1], "call", 0) if context.steps else 0
         self._put(frame.call, step, frame.begin, at, loss, math.isfinite(loss), closure)
         if not raised:
             self.shared.clock.backward_done()

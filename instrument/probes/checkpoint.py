@@ -274,6 +274,6 @@ def install(shared: Shared, slots: Slots | None) -> None:
         ),
     )
     for owner, name, api, enter, leave in targets:
-        shared.watch("checkpoint", owner, name, api, enter, leave)
+        shared.watch("checkpoint", owner, name, api, enter, leave, always=True)
     shared.patches.replace(torch, "save", serialization.save)
     shared.patches.replace(torch, "load", serialization.load)

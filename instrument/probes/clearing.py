@@ -30,9 +30,12 @@ def install(shared: Shared) -> None:
     def leave(frame: Frame, set_to_none: Any, _result: Any, _raised: bool) -> None:
         put(frame.call, frame.object, frame.step, frame.begin, set_to_none)
 
+    def counts(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        clock.before_clear()
+
     apis = (
         (Optimizer, "torch.optim.Optimizer.zero_grad", enter_optimizer),
         (nn.Module, "torch.nn.Module.zero_grad", enter_module),
     )
     for owner, api, enter in apis:
-        shared.watch("clearing", owner, "zero_grad", api, enter, leave, family="zero_grad")
+        shared.watch("clearing", owner, "zero_grad", api, enter, leave, "zero_grad", counts=counts)

@@ -96,7 +96,7 @@ class Copies:
             record = self.structure.model(made)
             if source is not None and (step < FIRST_STEPS or step % EVERY == 0):
                 self._compare(made, source, record, step)
-            if not record.trains and self.shared.governor.detail:
+            if not record.trains and self.shared.governor.open:
                 self.states.params(record, step)
         self._copies = alive
 

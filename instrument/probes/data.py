@@ -205,6 +205,10 @@ class Loaders:
         now.order = None  # it is told once, also when the iterator is asked again
 
     def _batch(self, now: Iteration, batch: Any) -> None:
+        if not self.shared.governor.open:
+            self._sample(now, list(fields(batch)), self.shared.tick())
+            now.index += 1
+            return
         step, at, size, prints = self.clock.step, self.shared.tick(), 0, []
         found = list(fields(batch))
         for number, (field, tensor) in enumerate(found):
@@ -231,11 +235,14 @@ class Loaders:
                 )
         data = combine(prints)
         self._put_batch(now.loader, now.epoch, now.index, now.worker, step, at, size, data)
+        self._sample(now, found, at)
+        now.index += 1
+
+    def _sample(self, now: Iteration, found: list[tuple[str, torch.Tensor]], at: int) -> None:
         if self.samples is not None and now.order is not None:
             self.shared.safely(
                 "samples", self.samples.batch, now.loader, now.epoch, now.index, now.order, found, at
             )
-        now.index += 1
 
 
 def _version(tensor: torch.Tensor) -> int:

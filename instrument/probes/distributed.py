@@ -200,7 +200,9 @@ def install(shared: Shared) -> None:
         names = tuple(inspect.signature(getattr(defined, name)).parameters)
         enter = functools.partial(collectives.enter, name, names)
         api = f"torch.distributed.{name}"
-        shared.watch("distributed", defined, name, api, enter, collectives.leave, family="collective")
+        shared.watch(
+            "distributed", defined, name, api, enter, collectives.leave, family="collective", always=True
+        )
         if hasattr(distributed, name):
             shared.patches.replace(distributed, name, getattr(defined, name))
     wait = guard(collectives.enter_wait), guard(collectives.leave_wait)

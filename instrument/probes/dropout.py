@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.probes.compiling import in_graph
 from tcrules.instrument.probes.context import context, in_backward, records_grad
-from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.patching import Gate, argument
 from torch import nn
 from torch.nn import functional
 
@@ -104,5 +104,5 @@ def install(shared: Shared) -> Dropout:
         def before(args: tuple[Any, ...], kwargs: dict[str, Any], name: str = name) -> object:
             return dropout.before(name, args, kwargs)
 
-        shared.patches.around(functional, name, guard(before), after)
+        shared.patches.around(functional, name, guard(before), after, Gate(shared.governor))
     return dropout

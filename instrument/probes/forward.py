@@ -104,6 +104,8 @@ class Forward:
             return None
         if records_grad():
             self.clock.before_forward()
+            if not self.shared.governor.open and module.training:
+                return None  # a step began that is left out
         record = self.structure.model(model)
         wrapped = type(module).__name__ in PARALLEL
         name = self.shared.names.wrapper(module) if wrapped else record.name
@@ -114,11 +116,22 @@ class Forward:
         self._describe_input(run, args, kwargs)
         if wrapped:
             context.inner = model  # its buffers are read when the wrapper has broadcast them
-        if self.shared.governor.detail:
+        if self.shared.governor.open:
             if not wrapped:
                 self.shared.safely("states", self.states.before, run)
             self.shared.safely("rng", self.generators.before, run)
         return run
+
+    def wakes(self, module: nn.Module) -> bool:
+        """Whether an outermost call is recorded in a step that is left out, or begins one that is not."""
+        governor, grad = self.shared.governor, torch.is_grad_enabled()
+        if grad and self.clock.between and not in_backward():
+            model = unwrap(module)
+            if self.shared.book.models.get(model) is not None or is_model(model):
+                self.clock.before_forward()
+        return governor.open or (
+            (not grad or not module.training) and is_model(module) and governor.evaluates()
+        )
 
     def _prepare(self, run: Run) -> None:
         record, step = run.record, self.clock.step
@@ -130,8 +143,7 @@ class Forward:
             for probe, callback in self.shared.step_begins:
                 self.shared.safely(probe, callback)
             self.shared.safely("ties", self.ties.look, run.model, record, run.frame.call)
-            if self.shared.governor.detail:
-                self.shared.safely("states", self.states.params, record)
+            self.shared.safely("states", self.states.params, record)
         if run.grad:
             self.shared.book.trained_here(record)
             self._synced(run)
@@ -247,7 +259,8 @@ def install(shared: Shared, forward: Forward) -> None:
     guard = shared.guard("forward")
     original: Callable[..., Any] = nn.Module.__call__
     nested = _nested(shared, forward, original)
-    enter, leave = guard(forward.enter), guard(forward.leave)
+    enter, leave, wakes = guard(forward.enter), guard(forward.leave), guard(forward.wakes)
+    clock, governor, grad_enabled = shared.clock, shared.governor, torch.is_grad_enabled
     dynamo = torch.compiler.is_dynamo_compiling
 
     def reset() -> None:
@@ -263,6 +276,15 @@ def install(shared: Shared, forward: Forward) -> None:
             if context.sampled or context.inner is self:
                 return nested(self, args, kwargs)
             return original(self, *args, **kwargs)
+        # Most calls in a step that is left out need not ask.
+        if not governor.open and not (
+            (clock.between or not self.training or not grad_enabled()) and wakes(self)
+        ):
+            context.root = self
+            try:
+                return original(self, *args, **kwargs)
+            finally:
+                context.root = None
         run = enter(self, args, kwargs)
         if run is None:
             reset()  # a probe may have failed half-way

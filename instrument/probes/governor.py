@@ -1,76 +1,125 @@
-"""Keeps the time that recording takes within its share of a step.
+"""Keeps the time that recording takes within its share of the training's own: most steps may go unrecorded.
 
-Decided: when recording takes more than `LIMIT` of the training's own time, facts about values are left out in most
-steps; calls, their order and their settings are always recorded. Because only tiny steps (below about 3 ms) are ever
-affected, and a gap says so. Two successive steps are recorded in each period, for rules that compare neighbours; the
-periods are powers of two, so that ranks whose governors disagree still have steps in common.
+The first steps are recorded in full: most faults show from the beginning, and short runs, from which rules are learned,
+must not depend on how busy the machine was. Where recording takes more than its budget from then on, whole steps are
+left out. In these only what counts on is kept (steps, ordinals of optimizers, schedulers and batches), rare events
+(checkpoints, seeds, changes of mode, the first evaluations after a step), and what exists. Each period has a stretch of
+two successive steps that are recorded with everything, for rules that compare neighbours. Periods are powers of two, so
+that ranks whose governors disagree still have steps in common.
+
+A gap says what is left out from when on; facts of `recorded_steps` say in which steps it is not. A stretch begins when
+the step before it is over, so that the batch that its first step uses belongs to it.
 """
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 from typing import TYPE_CHECKING
+
+from tcrules.instrument.schema import SAMPLED
 
 if TYPE_CHECKING:
     from tcrules.instrument.session import Session
 
 #: Time of recording per time of training; overridden by the session's option `overhead`, 0 = no limit.
-LIMIT = 0.10
-#: Steps that are always recorded in full, and after how many the share is looked at again. Most faults show from
-#: the beginning, and short runs, from which rules are learned, must not depend on how busy the machine was.
-FULL_STEPS, WINDOW = 512, 16
-MAX_PERIOD = 64
-WHY = "facts about values are left out in most steps, to bound the overhead"
+BUDGET = 0.02
+#: Steps that are always recorded, overridden by the option `warm_up`; and over how many the cost is looked at before.
+WARM_UP, WINDOW = 512, 64
+#: Steps in a stretch, and in the shortest and the longest period.
+STRETCH, SHORTEST, LONGEST = 2, 4, 1024
+#: Evaluations that are recorded after a step of which nothing else is.
+EVALUATIONS = 4
 #: What is left out.
 RELATIONS = (
-    "accumulate",
-    "gradient",
-    "update",
-    "optimizer_state",
-    "param_state",
-    "buffer_state",
-    "rng",
+    *("call", "location", "forward", "module_call", "dropout_call", "rng", "param_state", "buffer_state"),
+    *("trainability", "tie_state", "loss_call", "backward", "accumulate", "zero_grad", "clip"),
+    *("scaler_scale", "scaler_unscale", "scaler_step", "scaler_update", "optimizer_step", "param_group"),
+    *("gradient", "update", "optimizer_state", "scheduler_step", "batch", "batch_field", "batch_use"),
+    *("gradient_point", "optimizer_slot", "autocast_region"),
 )
 
 
 class Governor:
-    """Decides in which steps facts about values are recorded.
+    """Decides which steps are recorded.
 
     Attributes:
-        detail: record them in the current step.
-        spent: seconds that callbacks took in this window; they add to it.
+        open: what happens now is recorded.
+        spent: seconds that callbacks took in this step; they add to it.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.limit = float(session.options.get("overhead", LIMIT))
-        self.detail = True
+        self.budget = float(session.options.get("overhead", BUDGET))
+        self.warm_up = int(session.options.get("warm_up", WARM_UP))
+        self.open = True
         self.spent = 0.0
+        self._put = session.put("recorded_steps")
         self._period = 1
-        self._steps = 0
+        self._first = 0  # of the stretch
+        self._gap = False
+        self._evaluations = 0
         self._since = perf_counter()
+        #: Seconds of a step: of its recording, and without; smoothed.
+        self._cost = self._plain = 0.0
+        session.on_close(self.close)
+
+    def evaluates(self) -> bool:
+        """Whether an evaluation after an unrecorded step is recorded all the same."""
+        self._evaluations += 1
+        return self._evaluations <= EVALUATIONS
+
+    def round_over(self, step: int) -> None:
+        """All optimizers have stepped: a stretch may begin with what comes between this step and the next."""
+        if not self.open and self._wanted(step + 1):
+            self.open, self._first = True, step + 1
 
     def step_over(self, step: int) -> None:
         """Step `step` is over: decide about the next one."""
-        self._steps += 1
-        if step >= FULL_STEPS and self._steps >= WINDOW and self.limit > 0:
-            self._adapt(step)
-        elif step < FULL_STEPS - WINDOW:
-            self._restart()  # warming up: kernels are chosen, files are opened
-        self.detail = step + 1 < FULL_STEPS or self._period == 1 or (step + 1) % self._period < 2
+        now = perf_counter()
+        spent, plain = self.spent, now - self._since - self.spent
+        self.spent, self._since, self._evaluations = 0.0, now, 0
+        if step < self.warm_up - WINDOW:
+            return  # kernels are chosen, files are opened
+        self._measure(spent, plain, recorded=self.open and self._first <= step)
+        if step + 1 < self.warm_up or self.budget <= 0 or not self.session.clock.stepped:
+            return
+        if not self.open or step + 1 >= self._first + STRETCH:
+            self._adapt()
+        if self.open and not self._wanted(step + 1):
+            self._shut(step)
 
-    def _adapt(self, step: int) -> None:
-        elapsed = perf_counter() - self._since
-        share = self.spent / max(elapsed - self.spent, 1e-9)
-        if share > self.limit and self._period < MAX_PERIOD:
-            if self._period == 1:
-                for relation in RELATIONS:
-                    self.session.gap(relation, WHY, first_step=step + 1)
-            self._period = max(4, self._period * 2)
-        elif share < self.limit / 4 and self._period > 4:
-            self._period //= 2
-        if self._steps >= max(WINDOW, self._period):
-            self._restart()
+    def close(self) -> None:
+        """The run is over: what was recorded last counts."""
+        if self.open and self._gap and self._first <= self.session.clock.step:
+            self._put(self._first, self.session.clock.step)
 
-    def _restart(self) -> None:
-        self.spent, self._steps, self._since = 0.0, 0, perf_counter()
+    def _wanted(self, step: int) -> bool:
+        return step < self.warm_up or self._period == 1 or step % self._period < STRETCH
+
+    def _shut(self, step: int) -> None:
+        self.open = False
+        if self._gap:
+            self._put(self._first, step)
+            return
+        self._gap = True
+        for relation in RELATIONS:
+            self.session.gap(relation, SAMPLED, first_step=step + 1)
+
+    def _measure(self, spent: float, plain: float, *, recorded: bool) -> None:
+        self._plain += (plain - self._plain) / WINDOW if self._plain else plain
+        if recorded:
+            self._cost += (spent - self._cost) / (WINDOW if self._period == 1 else 4) if self._cost else spent
+
+    def _adapt(self) -> None:
+        """Choose the shortest period that is within the budget."""
+        share = STRETCH * self._cost / max(self.budget * self._plain, 1e-12)
+        if self._period == 1 and share <= STRETCH:
+            return
+        if share <= STRETCH / 2:
+            self._period = 1
+        elif share > self._period or share < self._period / 4:
+            self._period = min(max(SHORTEST, 1 << math.ceil(math.log2(share))), LONGEST)
+
+
+__all__ = ["BUDGET", "RELATIONS", "STRETCH", "WARM_UP", "Governor"]

@@ -29,7 +29,7 @@ class Points:
     def look(self, call: int, point: str, params: Iterable[tuple[torch.Tensor, Param]]) -> None:
         """Write the gradients of parameters at a point; O(bytes) in the steps that are looked at."""
         step, governor = self.shared.clock.step, self.shared.governor
-        if (step >= FIRST_STEPS and step % EVERY) or not governor.detail:
+        if (step >= FIRST_STEPS and step % EVERY) or not governor.open:
             return
         chosen = list(params)
         at, compared = self.shared.tick(), self.shared.distributed()

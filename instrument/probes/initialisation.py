@@ -85,6 +85,7 @@ def install(shared: Shared) -> None:
                 found.enter,
                 found.leave,
                 family="fill",
+                always=True,
             )
     finally:
         shared.patches = common

@@ -35,5 +35,9 @@ def install(shared: Shared) -> None:
     def leave(frame: Frame, training: Any, _result: Any, _raised: bool) -> None:
         put(frame.call, frame.object, frame.step, frame.begin, training)
 
-    shared.watch("mode", nn.Module, "train", "torch.nn.Module.train", enter, leave, family="mode")
-    shared.watch("mode", nn.Module, "eval", "torch.nn.Module.eval", enter_eval, leave, family="mode")
+    shared.watch(
+        "mode", nn.Module, "train", "torch.nn.Module.train", enter, leave, family="mode", always=True
+    )
+    shared.watch(
+        "mode", nn.Module, "eval", "torch.nn.Module.eval", enter_eval, leave, family="mode", always=True
+    )

@@ -67,5 +67,12 @@ def install(shared: Shared, optimizers: Optimizers | None) -> None:
     moves = Moves(shared, optimizers)
     for name in METHODS:
         shared.watch(
-            "moving", nn.Module, name, f"torch.nn.Module.{name}", moves.enter, moves.leave, family="move"
+            "moving",
+            nn.Module,
+            name,
+            f"torch.nn.Module.{name}",
+            moves.enter,
+            moves.leave,
+            family="move",
+            always=True,
         )

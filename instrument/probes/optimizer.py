@@ -52,12 +52,23 @@ class Step:
     optimizer: Optimizer
     record: Record
     closure: bool
-    #: Gradients and values are recorded.
-    detail: bool = False
     #: What `updates` remembers from entry to return: the parameters that it looks at, their prints, gradient classes.
     seen: list[tuple[int, torch.Tensor, Param, dict[str, Any]]] = field(default_factory=list)
     before: list[int | None] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
+
+    @property
+    def call(self) -> int:
+        """Id of the call."""
+        return self.frame.call
+
+
+@dataclass(slots=True, eq=False)
+class Counted:
+    """A step that is running and is only counted."""
+
+    optimizer: Optimizer
+    record: Record
 
 
 class Optimizers:
@@ -141,7 +152,7 @@ class Optimizers:
         record.turns = self.updates.turns(sizes)
 
     # ------------------------------------------------------------------ steps
-    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | None:
+    def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | Counted | None:
         """A step begins; None if it belongs to another step of this thread."""
         optimizer: Any = args[0]
         first = next((tensor for group in optimizer.param_groups for tensor in group["params"]), None)
@@ -152,6 +163,10 @@ class Optimizers:
             if outer.optimizer is optimizer or self._belongs(optimizer, outer):
                 return None
         self.clock.before_optimizer(record.owner.name)
+        if not self.shared.governor.open:
+            counted = Counted(optimizer, record)
+            context.steps.append(counted)
+            return counted
         self.describe(optimizer, record)
         frame = self.session.enter(API, record.owner.name)
         try:
@@ -168,11 +183,9 @@ class Optimizers:
         for number, group in enumerate(step.optimizer.param_groups):
             lr, decay = number_of(group.get("lr", 0.0)), number_of(group.get("weight_decay", 0.0))
             self._put_group(frame.call, owner.name, owner.nth, frame.step, number, lr, decay)
-        if self.shared.governor.detail:
-            step.detail = True
-            self.shared.safely("updates", self.updates.before, step)
+        self.shared.safely("updates", self.updates.before, step)
 
-    def _belongs(self, optimizer: Any, outer: Step) -> bool:
+    def _belongs(self, optimizer: Any, outer: Step | Counted) -> bool:
         """Whether a step inside of another one works on the parameters of that one."""
         owned = {id(p) for group in outer.optimizer.param_groups for p in group["params"]}
         if not all(id(p) in owned for group in optimizer.param_groups for p in group["params"]):
@@ -182,29 +195,42 @@ class Optimizers:
             self.clock.optimizer_gone(self.names.optimizer(optimizer))
         return True
 
-    def leave(self, step: Step, _result: Any, raised: bool) -> None:
+    def leave(self, step: Step | Counted, _result: Any, raised: bool) -> None:
         """A step returned."""
-        frame, record = step.frame, step.record
+        record = step.record
+        if isinstance(step, Counted):
+            if not raised:
+                self.count(record)
+                self._scaled(step.optimizer, skipped=False)
+            return
+        frame = step.frame
         skipped = overflowed(step.optimizer)
-        if step.detail and not raised:
+        if not raised:
             self.shared.safely("updates", self.updates.after, step)
             if self.slots is not None:
                 self.shared.safely("slots", self.slots.after, step)
         end = self.session.leave(frame, raised)
         if not raised:
             self.done(frame, record, end, skipped, step.closure)
-            if context.scaling is not None and context.scaling.optimizer() is step.optimizer:
-                context.scaling.stepped = not skipped
+            self._scaled(step.optimizer, skipped)
+
+    def _scaled(self, optimizer: Optimizer, skipped: bool) -> None:
+        if context.scaling is not None and context.scaling.optimizer() is optimizer:
+            context.scaling.stepped = not skipped
 
     def done(self, frame: Frame, record: Record, end: int, skipped: bool, closure: bool = False) -> None:
         """Write a step and count it; also one that a scaler skipped."""
         name = record.owner.name
         self._put_step(frame.call, name, record.owner.nth, frame.step, frame.begin, end, skipped, closure)
+        self.count(record)
+
+    def count(self, record: Record) -> None:
+        """A step was taken, or skipped."""
         record.owner.nth += 1
         for members in record.members:
             for param in members:
                 param.owner = record.owner
-        self.clock.optimizer_stepped(name)
+        self.clock.optimizer_stepped(record.owner.name)
 
     # ------------------------------------------------------------------ patches
     def wrap(self, cls: type[Optimizer]) -> None:
@@ -218,11 +244,11 @@ class Optimizers:
         guard = self.shared.guard("optimizer")
         leave = guard(self.leave)
 
-        def after(step: Step, result: Any, raised: bool) -> None:
+        def after(step: Step | Counted, result: Any, raised: bool) -> None:
             if step in context.steps:
                 del context.steps[context.steps.index(step) :]
             leave(step, result, raised)
-            if self.session.is_disabled("optimizer"):
+            if isinstance(step, Step) and self.session.is_disabled("optimizer"):
                 self.session.abandon(step.frame)
 
         wrapper: Any = around(cls.step, guard(self.enter), after)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tcrules.instrument.probes.governor import Governor
 
 Function: TypeAlias = "Callable[..., Any]"
 #: Sees the arguments before a call; returns a token for the exit, or None to leave this call alone.
@@ -35,12 +37,12 @@ class Patches:
         setattr(owner, name, value)
         self._undo.append((owner, name, before, value))
 
-    def around(self, owner: Any, name: str, before: Before, after: After) -> None:
+    def around(self, owner: Any, name: str, before: Before, after: After, gate: Gate | None = None) -> None:
         """Wrap a function or method of `owner` by `around`; nothing happens if this torch does not have it."""
         original = getattr(owner, name, None)
         if original is None:
             return
-        self.replace(owner, name, around(original, before, after))
+        self.replace(owner, name, around(original, before, after, gate))
 
     def on_undo(self, remove: Callable[[], None]) -> None:
         """Call `remove` on undo, e.g. the removal of a hook."""
@@ -60,17 +62,31 @@ class Patches:
                 setattr(owner, name, before)
 
 
-def around(original: Function, before: Before, after: After) -> Function:
+class Gate(NamedTuple):
+    """Lets calls pass unrecorded while the governor is not open; `counts` is called then, and may open it."""
+
+    governor: Governor
+    counts: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None
+
+
+def around(original: Function, before: Before, after: After, gate: Gate | None = None) -> Function:
     """Return `original` with `before` and `after` called around it.
 
     Both must not raise (see `Probe.guarded`). Inside compiled regions the wrapper is transparent: dynamo folds the
     first test to a constant, so that nothing of ours is traced, guarded on or recompiled.
     """
 
+    governor, counts = gate if gate is not None else (None, None)
+
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if _is_compiling():
             return original(*args, **kwargs)
+        if governor is not None and not governor.open:
+            if counts is not None:
+                counts(args, kwargs)
+            if not governor.open:
+                return original(*args, **kwargs)
         token = before(args, kwargs)
         if token is None:
             return original(*args, **kwargs)

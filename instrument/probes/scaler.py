@@ -109,6 +109,10 @@ class Scalers:
             return
         optimizer = token[1]
         record = self.optimizers.record(optimizer)
+        if not self.shared.governor.open:
+            if not scaling.stepped:
+                self.optimizers.count(record)
+            return
         if not scaling.stepped:
             self._skip(optimizer, record)
         self._put_step(
@@ -141,4 +145,7 @@ def install(shared: Shared, optimizers: Optimizers, points: Points | None) -> No
         ("update", scalers.enter, scalers.leave_update),
     )
     for name, enter, leave in methods:
-        shared.watch("scaler", cls, name, f"torch.amp.GradScaler.{name}", enter, leave)
+        api = f"torch.amp.GradScaler.{name}"
+        shared.watch(
+            "scaler", cls, name, api, enter, leave, always=name == "step"
+        )  # it counts those that it skips

@@ -77,6 +77,11 @@ class Schedulers:
         self.describe(scheduler, record)
         return record.name, (scheduler, record, _rate(scheduler))
 
+    def counts(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        """A step in a training step that is left out."""
+        if "scheduler_start" not in context.busy:
+            self.record(args[0]).nth += 1
+
     def leave(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """A step returned."""
         scheduler, record, before = token
@@ -91,7 +96,9 @@ class Schedulers:
     def wrap(self, cls: Any) -> None:
         """Wrap `step` of a class that defines its own."""
         if "step" in vars(cls) and getattr(cls.step, _MARK, None) is not self:
-            self.shared.watch("scheduler", cls, "step", API, self.enter, self.leave, family="scheduler")
+            self.shared.watch(
+                "scheduler", cls, "step", API, self.enter, self.leave, "scheduler", counts=self.counts
+            )
             setattr(cls.step, _MARK, self)
 
 

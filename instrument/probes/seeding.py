@@ -59,4 +59,4 @@ def install(shared: Shared) -> None:
         (random, "seed", "random.seed"),
     )
     for owner, name, api in targets:
-        shared.watch("seeding", owner, name, api, enter, leave, family="seed")
+        shared.watch("seeding", owner, name, api, enter, leave, family="seed", always=True)

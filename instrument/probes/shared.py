@@ -10,7 +10,7 @@ import torch
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.governor import Governor
 from tcrules.instrument.probes.models import Book
-from tcrules.instrument.probes.patching import Patches
+from tcrules.instrument.probes.patching import Gate, Patches
 from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.utils import _python_dispatch
 
@@ -51,6 +51,7 @@ class Shared:
         self.step_over: list[tuple[str, Callable[[int], None]]] = []
         self.step_begins: list[tuple[str, Callable[[], None]]] = []
         self.first_backward: list[tuple[str, Callable[[], None]]] = []
+        session.clock.on_round = self.governor.round_over
         self._chain_clock()
 
     def _chain_clock(self) -> None:
@@ -129,6 +130,8 @@ class Shared:
         enter: Callable[[tuple[Any, ...], dict[str, Any]], tuple[str, Any] | None],
         leave: Callable[[Frame, Any, Any, bool], None],
         family: str = "",
+        always: bool = False,
+        counts: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
     ) -> None:
         """Patch a function so that it is recorded as a call of `api`.
 
@@ -136,14 +139,16 @@ class Shared:
             enter: returns the object that the call acts on and a token, or None to leave this call alone.
             leave: gets the frame, the token, the result and whether the call raised; may emit facts.
             family: functions of one family that call each other count once; by default `api` alone.
+            always: record it in all steps, also in those that the governor leaves out.
+            counts: what must be done in a step that is left out.
         """
-        session, busy = self.session, family or api
+        session, governor, busy = self.session, self.governor, family or api
 
         def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Token | None:
             if busy in context.busy:  # only the outermost of nested calls counts
                 return None
             found = enter(args, kwargs)
-            if found is None:
+            if found is None or not (always or governor.open):  # a step may have begun with this call
                 return None
             context.busy.add(busy)
             return session.enter(api, found[0]), found[1]
@@ -164,4 +169,5 @@ class Shared:
             if session.is_disabled(probe):  # since the call began: the guard skipped `after`
                 session.abandon(token[0])
 
-        self.patches.around(owner, name, guard(before), finish)
+        light = guard(counts) if counts is not None else None
+        self.patches.around(owner, name, guard(before), finish, None if always else Gate(governor, light))

@@ -68,7 +68,7 @@ class States:
 
     def inner(self) -> None:
         """The model inside of a wrapper is entered."""
-        if self.shared.governor.detail:
+        if self.shared.governor.open:
             self.before(context.run)
 
     def after(self, run: Run) -> None:

@@ -119,7 +119,7 @@ def _coverage(folder: RunFolder) -> Coverage:
     found = coverage(folder)
     names = sorted(found.recorded | set(BY_NAME))
     gaps = [
-        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why)
+        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why, gap.recorded)
         for gap in found.gaps
         for name in (names if gap.relation == _EVERYTHING else [gap.relation])
     ]

@@ -1,16 +1,23 @@
-"""Recording keeps within its share of tiny steps."""
+"""Recording keeps within its share of tiny steps, and what it leaves out is told."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from tcrules.instrument import session as sessions
 from tcrules.instrument.probes import governor
+from tcrules.instrument.probes.governor import EVALUATIONS, RELATIONS, STRETCH, WARM_UP
+from tcrules.instrument.runs import coverage, open_run
+from tcrules.instrument.schema import BY_NAME, SAMPLED
 from torch import nn
+from torch.nn import functional
+from torch.optim.lr_scheduler import StepLR
+from torch.utils.data import DataLoader, TensorDataset
 
-FULL = governor.FULL_STEPS
-TOTAL = FULL + 400
+TOTAL = WARM_UP + 1200
 
 
 class Clock:
@@ -24,64 +31,156 @@ class Clock:
 class Session:
     def __init__(self, **options: float) -> None:
         self.options = options
+        self.clock = SimpleNamespace(step=0, stepped=True)
         self.gaps: list[tuple[str, int]] = []
+        self.stretches: list[tuple[int, int]] = []
 
     def gap(self, relation: str, why: str, first_step: int) -> None:
-        assert why == governor.WHY
+        assert why == SAMPLED
         self.gaps.append((relation, first_step))
 
+    def put(self, relation: str) -> Any:
+        assert relation == "recorded_steps"
+        return lambda first, last: self.stretches.append((first, last))
 
-def detailed(clock: Clock, session: Any, cost: float, steps: int = TOTAL) -> list[int]:
-    """Return the steps with details, where recording them takes `cost` of the time of a step and others 1 %."""
+    def on_close(self, callback: object) -> None:
+        pass
+
+
+def recorded(clock: Clock, session: Any, cost: Any, steps: int = TOTAL) -> list[int]:
+    """The steps that are recorded, where recording takes `cost` of the time of a step."""
     found = governor.Governor(session)
     result = []
     for step in range(steps):
-        spent = cost if found.detail else 0.01
-        if found.detail:
+        spent = (cost(step) if callable(cost) else cost) if found.open else 0.0
+        if found.open:
             result.append(step)
         clock.now += 1.0 + spent
         found.spent += spent
+        session.clock.step = step
+        found.round_over(step)
         found.step_over(step)
+    found.close()
     return result
 
 
 def test_cheap_recording_is_complete(monkeypatch: pytest.MonkeyPatch):
     session = Session()
-    assert detailed(Clock(monkeypatch), session, 0.09) == list(range(TOTAL))
-    assert session.gaps == []
+    assert recorded(Clock(monkeypatch), session, 0.019) == list(range(TOTAL))
+    assert session.gaps == session.stretches == []
 
 
-def test_dear_recording_is_thinned_to_pairs(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("cost", [0.05, 0.5, 3.0])
+def test_dear_recording_is_thinned_to_pairs(monkeypatch: pytest.MonkeyPatch, cost: float):
     session = Session()
-    steps = detailed(Clock(monkeypatch), session, 0.5)
-    later = [step for step in steps if step >= TOTAL - 200]
-    assert steps[:FULL] == list(range(FULL))
-    assert len(later) * 0.5 < 0.1 * 200
-    assert {step + 1 for step in later if step % 2 == 0} <= {*later, TOTAL}
-    assert {relation for relation, _ in session.gaps} == set(governor.RELATIONS)
-    first = session.gaps[0][1]
-    assert set(range(first)) <= set(steps)
+    steps = recorded(Clock(monkeypatch), session, cost)
+    later = [step for step in steps if step >= WARM_UP]
+    assert steps[:WARM_UP] == list(range(WARM_UP))
+    assert len(later) * cost <= 0.02 * (TOTAL - WARM_UP) + STRETCH * cost
+    (first,) = {step for _, step in session.gaps}
+    assert [relation for relation, _ in session.gaps] == list(RELATIONS)
+    assert WARM_UP <= first <= WARM_UP + STRETCH
+    kept = {*range(first), *(step for a, b in session.stretches for step in range(a, b + 1))}
+    assert kept == set(steps)
+    assert all(last - first == STRETCH - 1 for first, last in session.stretches[:-1])
 
 
-def test_the_limit_is_an_option(monkeypatch: pytest.MonkeyPatch):
-    assert detailed(Clock(monkeypatch), Session(overhead=0.0), 5.0) == list(range(TOTAL))
-    assert len(detailed(Clock(monkeypatch), Session(overhead=0.01), 0.05)) < FULL + 100
+def test_recording_that_becomes_cheap_is_complete_again(monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+    steps = recorded(Clock(monkeypatch), session, lambda step: 0.5 if step < 600 else 0.001, 5000)
+    assert steps[-1000:] == list(range(4000, 5000))
+    assert session.stretches[-1][1] == 4999
 
 
-def test_a_run_of_tiny_steps(record: Any):
-    def train() -> None:
-        model = nn.Linear(2, 2)
-        sgd = torch.optim.SGD(model.parameters(), lr=0.1)
-        for _ in range(FULL + 300):
-            sgd.zero_grad()
-            model(torch.ones(1, 2)).sum().backward()
-            sgd.step()
+def test_budget_and_warm_up_are_options(monkeypatch: pytest.MonkeyPatch):
+    assert recorded(Clock(monkeypatch), Session(overhead=0.0), 5.0) == list(range(TOTAL))
+    assert recorded(Clock(monkeypatch), Session(overhead=0.5), 0.4) == list(range(TOTAL))
+    assert len(recorded(Clock(monkeypatch), Session(warm_up=100), 0.5)) < 200
 
-    facts = record(train, gaps=True)
-    assert facts.sql("SELECT count(*) FROM optimizer_step") == [(FULL + 300,)]
-    assert facts.sql("SELECT count(*) FROM forward") == [(FULL + 300,)]
-    steps = set(facts("update", "step"))
-    assert steps >= set(range(FULL)) and len(steps) < FULL + 200
-    gaps = facts("instrument_gap", "relation", "first_step")
-    assert {relation for relation, _ in gaps} == set(governor.RELATIONS)
-    assert all(set(range(first)) <= steps for _, first in gaps)
+
+def test_what_nothing_counts_is_never_left_out(monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+    session.clock.stepped = False
+    assert recorded(Clock(monkeypatch), session, 5.0) == list(range(TOTAL))
+
+
+# ------------------------------------------------------------------------------------------------ real runs
+
+MOMENTS = frozenset({"call", "time"})
+
+
+def train(period: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An AMP training with evaluation; after a few steps only a stretch of each period is recorded."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.1), nn.Linear(8, 2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    scheduler, scaler = StepLR(optimizer, 5), torch.amp.GradScaler("cpu", init_scale=4.0)
+    data = DataLoader(TensorDataset(torch.randn(40, 4), torch.arange(40) % 2), batch_size=4, shuffle=True)
+    for epoch in range(4):
+        model.train()
+        for number, (inputs, labels) in enumerate(data):
+            optimizer.zero_grad()
+            loss = functional.cross_entropy(model(inputs), labels)
+            scaled = scaler.scale(loss) * (float("inf") if (epoch, number) == (1, 3) else 1.0)
+            scaled.backward()
+            scaler.unscale_(optimizer)
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            scaler.step(optimizer)
+            scaler.update()
+            scheduler.step()
+        model.eval()
+        with torch.no_grad():
+            for inputs, _ in data:
+                model(inputs)
+
+
+def rows(facts: Any, relation: str, steps: set[int] | None) -> list[tuple[Any, ...]]:
+    columns = [column.name for column in BY_NAME[relation].columns if column.type not in MOMENTS]
+    columns = [name for name in columns if name not in ("begin", "end", "at", "since", "created", "total")]
+    found = facts(relation, *columns) if len(columns) > 1 else [(row,) for row in facts(relation, *columns)]
+    if steps is not None and "step" in columns:
+        found = [row for row in found if row[columns.index("step")] in steps]
+    return [tuple(repr(value) for value in row) for row in found]
+
+
+def test_recorded_steps_hold_all_facts_and_nothing_else_is_lost(
+    record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+):
+    whole = record(lambda: train(None, monkeypatch))
+    monkeypatch.setattr(governor, "WARM_UP", 8)
+    monkeypatch.setattr(governor, "WINDOW", 1)
+    monkeypatch.setattr(governor, "BUDGET", 1e-9)
+    monkeypatch.setattr(governor, "LONGEST", 8)
+    some = record(lambda: train(8, monkeypatch), gaps=True)
+    stretches = some("recorded_steps", "first_step", "last_step")
+    (begin,) = set(some("instrument_gap", "first_step"))
+    steps = {*range(begin), *(step for first, last in stretches for step in range(first, last + 1))}
+    assert 12 < len(steps) < 25
+    assert set(some("instrument_gap", "relation")) == set(RELATIONS)
+    for relation in BY_NAME:
+        if relation in ("run", "process", "config", "instrument_gap", "recorded_steps", "location", "metric"):
+            continue
+        wanted = rows(whole, relation, steps if relation in RELATIONS else None)
+        found = rows(some, relation, steps if relation in RELATIONS else None)
+        if relation == "call":
+            assert len(wanted) == len(found)
+            continue
+        assert found == wanted, relation
+    evaluations = "SELECT count(*) FROM forward WHERE NOT training GROUP BY step ORDER BY step"
+    assert {n for (n,) in some.sql(evaluations)} <= {EVALUATIONS, 10}
+    assert len(some.sql(evaluations)) == 4
+    assert whole.sql("SELECT max(nth) FROM optimizer_step") == [(39,)]
+
+
+def test_the_reader_knows_which_steps_were_recorded(
+    record: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+):
+    monkeypatch.setattr(governor, "WARM_UP", 8)
+    monkeypatch.setattr(governor, "WINDOW", 1)
+    monkeypatch.setattr(governor, "BUDGET", 1e-9)
+    facts = record(lambda: train(8, monkeypatch), gaps=True)
+    known = coverage(open_run(tmp_path / "run0"))
+    (gap,) = (gap for gap in known.gaps if gap.relation == "forward")
+    assert gap.first_step == 8 and gap.last_step == -1
+    assert list(gap.recorded) == facts("recorded_steps", "first_step", "last_step")
+    assert sessions.current() is None
