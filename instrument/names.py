@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,12 +23,14 @@ from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.layout import HANDLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
 
     import torch
 
 #: A script that makes modules for ever gets one name for all later ones, so that the table stays small.
 MAX_HANDLES = 500_000
+#: Objects that hold a place of a model one after the other and are told apart; later ones share a name.
+MAX_HOLDERS = 16
 #: Wrappers hold one module under this attribute and add no meaning to a path.
 WRAPPERS = {
     "DistributedDataParallel": "module",
@@ -68,6 +71,13 @@ def walk(root: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
         pending.extend((prefix + name, unwrap(child)) for name, child in reversed(children))
 
 
+def class_name(module: torch.nn.Module) -> str:
+    """Return the name of a module's class; of the user's own where `fully_shard` put one in front of it."""
+    cls, *others = type(module).__mro__
+    sharded = cls.__name__.startswith("FSDP") and others[0].__name__ == "FSDPModule"
+    return others[1].__name__ if sharded else cls.__name__
+
+
 class Names:
     """Names of the objects of one process; safe in any thread, holds no object alive.
 
@@ -94,6 +104,8 @@ class Names:
         self._roots: IdentityMap[str] = IdentityMap()
         self._root_of: dict[str, str] = {}
         self._records: dict[str, tuple[str | None, str]] = {}
+        #: (model, path) -> handles that were found there, with their ordinals.
+        self._holders: dict[tuple[str, str], dict[str, int]] = {}
         self._handles = 0
         #: Something appeared that no adopted model accounts for; the next `adopt` looks again.
         self._dirty = True
@@ -218,7 +230,7 @@ class Names:
             return before != (len(self._records), self._handles)
 
     def _adopt_root(self, model: torch.nn.Module, handle: str) -> None:
-        kind = type(model).__name__
+        kind = class_name(model)
         ordinal = self._ordinals.get(f"model {kind}", 0)
         self._ordinals[f"model {kind}"] = ordinal + 1
         self._root_of[handle] = handle
@@ -229,11 +241,16 @@ class Names:
         """Name what is in a tree; parts of another model keep their names unless it is inside this one."""
         modules = [(path, module, self.module(module)) for path, module in walk(root)]
         inside = {child for _, _, child in modules}
+        shown: dict[str, str] = {}
         for path, module, child in modules:
+            parent, _, attribute = path.rpartition(".")
+            own = f"{shown[parent]}.{attribute}" if parent else attribute
             if path and self._root_of.get(child, child) in inside:
+                own = self._placed(handle, own, child, inside)
                 self._root_of[child] = handle
-                self._record(child, handle, path)
-            prefix = f"{path}." if path else ""
+                self._record(child, handle, own)
+            shown[path] = own
+            prefix = f"{own}." if own else ""
             for name, tensor in module._parameters.items():
                 if tensor is not None:
                     self._name_param(tensor, handle, prefix + name, inside)
@@ -245,7 +262,19 @@ class Names:
         if param is None:
             param = self._new(self._params, tensor, "p")
         if self._records.get(param, ("", ""))[0] != root:  # a tied parameter has its first path
-            self._record(param, root, path, inside)
+            # what stands in for a parameter during a functional call goes by its name
+            own = self._placed(root, path, param) if isinstance(tensor, _parameter_class()) else path
+            self._record(param, root, own, inside)
+
+    def _placed(self, root: str, path: str, handle: str, inside: Container[str] = ()) -> str:
+        """Return the path of what is found at a place; `head#1` for the second that is, when the first is gone.
+
+        One that is elsewhere in the model by now (`inside`) has left the place's name to its successor.
+        """
+        holders = self._holders.setdefault((root, path), {})
+        if handle not in holders:
+            holders[handle] = sum(other not in inside for other in list(holders)[:MAX_HOLDERS])
+        return f"{path}#{holders[handle]}" if holders[handle] else path
 
     # ------------------------------------------------------------------ records
     def rewrite(self) -> None:
@@ -280,6 +309,12 @@ class Names:
             return
         self._records[handle] = (root, path)
         self._write(_encode(handle, root, path))
+
+
+def _parameter_class() -> type:
+    """Return `torch.nn.Parameter`; this module is imported before torch."""
+    cls: type = sys.modules["torch"].nn.Parameter
+    return cls
 
 
 def _join(root: str | None, owner: str, path: str, name: str) -> tuple[str, str]:
@@ -322,4 +357,4 @@ def ambiguous_paths(processes: list[dict[str, tuple[str | None, str]]]) -> froze
     return frozenset(path for path, models in owners.items() if len(models) > 1)
 
 
-__all__ = ["Names", "ambiguous_paths", "resolve", "unwrap", "walk"]
+__all__ = ["Names", "ambiguous_paths", "class_name", "resolve", "unwrap", "walk"]

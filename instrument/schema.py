@@ -240,6 +240,12 @@ RELATIONS: tuple[Relation, ...] = (
         name string qualified name of parameter or buffer
         by string what declares it: ddp, tensor_parallel
         """),
+    _relation("sharded", "structure", 0, "A parameter of which each rank of a mesh holds a part.", """
+        param param the parameter
+        layout string what is done along each dimension of the mesh, e.g. dp:Replicate,tp:Shard(0)
+        mesh string sizes of the mesh, e.g. 2x4
+        held int elements that this rank holds
+        """),
     # ---------------------------------------------------------------- forward
     _relation("forward", "forward", 4, "An outermost forward call of a model.", """
         call call id
@@ -633,7 +639,7 @@ RELATIONS: tuple[Relation, ...] = (
         used bool the first samples moved it
         """),
     # ---------------------------------------------------------------- distributed
-    _relation("collective", "distributed", 7, "A collective operation.", """
+    _relation("collective", "distributed", 7, "A collective operation that was called through torch.distributed.", """
         call call id
         group group process group
         nth int 0-based in its group
@@ -750,6 +756,7 @@ SETTLED = frozenset(
             "tie",
             "buffer",
             "replicated",
+            "sharded",
         ),
         *("optimizer", "scheduler", "scaler", "loader"),
     ]

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from tcrules.instrument import place
 from tcrules.instrument import session as sessions
 from tcrules.instrument.errors import RunError
-from tcrules.instrument.manifest import create_run, read_manifest, write_manifest
+from tcrules.instrument.manifest import MANIFEST, create_run, read_manifest, write_manifest
 from tcrules.instrument.privacy import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import torch
+    from tcrules.instrument.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,22 @@ def _create(run: Path | str | None) -> Path:
     try:
         create_run(folder, getattr(sys, "orig_argv", words))
     except RunError:
-        # another rank of the same job may have created it a moment ago
-        if not _group_size() > 1 or read_manifest(folder).status != "running":
+        # another rank of the same job may have created it a moment ago, or be about to write what it is
+        if not _group_size() > 1 or _manifest(folder).status != "running":
             raise
     return folder
+
+
+def _manifest(folder: Path, patience_s: float = 10.0) -> Manifest:
+    """Read a manifest that another process is writing.
+
+    Raises:
+        RunError: there is none in the end.
+    """
+    end = time.monotonic() + patience_s
+    while not (folder / MANIFEST).exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return read_manifest(folder)
 
 
 def _finish(folder: Path, status: str, alone: bool) -> None:

@@ -12,6 +12,7 @@ from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.values import local, sample_print
+from tcrules.instrument.probes.workers import WHY_NOT_TRACED, is_traced
 from torch.utils.data import dataloader, sampler
 
 if TYPE_CHECKING:
@@ -156,6 +157,8 @@ class Loaders:
         self._put_epoch(name, iteration.epoch, self.clock.step, self.shared.tick(), epoch)
         if self.entry is not None:
             self.entry.loader, self.entry.epoch = name, iteration.epoch
+            if loader.num_workers and not is_traced(loader):
+                self.shared.session.gap("worker_rng", WHY_NOT_TRACED)
         if self.samples is not None:
             iteration.order = self.samples.begin(loader)
         self._starting.append(iteration)

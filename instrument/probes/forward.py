@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.fingerprint import combine
+from tcrules.instrument.names import class_name
 from tcrules.instrument.probes import transforms
 from tcrules.instrument.probes.compiling import opaque
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward, records_grad
@@ -193,7 +194,7 @@ class Forward:
         self._put(
             frame.call,
             run.name,
-            type(context.root).__name__,
+            class_name(context.root),
             frame.step,
             frame.begin,
             end,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from tcrules.instrument.identity import IdentityMap
-from tcrules.instrument.names import unwrap, walk
+from tcrules.instrument.names import class_name, unwrap, walk
 from tcrules.instrument.probes.values import is_real
 from torch import nn
 
@@ -75,6 +75,8 @@ class Param:
     version: int = -1
     data: int | None = None
     finite: bool = True
+    #: It lies in shared memory: other processes write it, and nothing here tells.
+    shared: bool = False
     # gradient after the last backward
     grad: int = 0
     grad_version: int = -1
@@ -249,7 +251,7 @@ def kind_of(module: nn.Module) -> str:
     for classes, kind in _KINDS:
         if isinstance(module, classes):
             return kind
-    name = type(module).__name__
+    name = class_name(module)
     return next((kind for suffix, kind in _SUFFIXES if name.endswith(suffix)), "other")
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.names import class_name
 from tcrules.instrument.probes.compiling import RUNNING, opaque
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.models import (
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
     from torch import nn
 
-RELATIONS = ("module", "parameter", "trainability", "buffer", "replicated", "wrapper")
+RELATIONS = ("module", "parameter", "trainability", "buffer", "replicated", "sharded", "wrapper")
 WHY_UNSEEN = "a model computes without being called: by its `forward`, or from compiled or transformed code"
 _TENSOR_PARALLEL = ("tensor_model_parallel", "model_parallel")
 
@@ -41,6 +42,7 @@ class Structure:
         self._put_module, self._put_param = session.put("module"), session.put("parameter")
         self._put_buffer, self._put_trainability = session.put("buffer"), session.put("trainability")
         self._put_replicated, self._put_wrapper = session.put("replicated"), session.put("wrapper")
+        self._put_sharded = session.put("sharded")
 
     # ------------------------------------------------------------------ registration
     def on_parameter(self, module: nn.Module, name: str, tensor: Any) -> None:
@@ -78,7 +80,7 @@ class Structure:
         """
         record = self.book.models.get(module)
         if record is None:
-            record = Model(self.names.model(module), type(module).__name__)
+            record = Model(self.names.model(module), class_name(module))
             record.root = record.name if is_root else ""
             self.book.models.put(module, record)
         if record.stamp != self.book.stamp:
@@ -100,7 +102,7 @@ class Structure:
                     self.book.parents.put(child, weakref.ref(sub))
         record.switches = [weakref.ref(sub) for _, sub in tree if is_switched(sub)]
         record.layers = {
-            id(sub): (self.names.module(sub), type(sub).__name__) for _, sub in tree if is_layer(sub)
+            id(sub): (self.names.module(sub), class_name(sub)) for _, sub in tree if is_layer(sub)
         }
         if any(isinstance(sub, torch.jit.ScriptModule) for _, sub in tree):
             opaque(self.shared, inside=True)
@@ -115,7 +117,7 @@ class Structure:
             handle = self.names.module(sub)
             if handle not in self.book.described:
                 self.book.described.add(handle)
-                self._put_module(handle, type(sub).__name__, record.root, kind_of(sub))
+                self._put_module(handle, class_name(sub), record.root, kind_of(sub))
 
     def _buffers(self, record: Model, tree: list[tuple[str, nn.Module]]) -> None:
         record.buffers = []
@@ -127,7 +129,7 @@ class Structure:
                 record.buffers.append((weakref.ref(sub), name, handle))
                 if handle not in self.book.described:
                     self.book.described.add(handle)
-                    self._put_buffer(handle, record.root, self.names.module(sub), type(sub).__name__)
+                    self._put_buffer(handle, record.root, self.names.module(sub), class_name(sub))
 
     def _params(self, record: Model, tree: list[tuple[str, nn.Module]], top: nn.Module) -> bool:
         """Describe new parameters; False if some are not initialised yet (lazy modules)."""
@@ -161,7 +163,7 @@ class Structure:
             param.name,
             record.root,
             self.names.module(owner),
-            type(owner).__name__,
+            class_name(owner),
             dtype_name[tensor.dtype],
             tensor.numel(),
             tensor.requires_grad,
@@ -170,6 +172,8 @@ class Structure:
             is_split(tensor),
             param.trained or self.book.loaded,
         )
+        if (layout := layout_of(tensor)) is not None:
+            self._put_sharded(param.name, *layout)
         self._put_trainability(param.name, self.shared.clock.step, self.shared.tick(), tensor.requires_grad)
 
     def unseen(self, param: Param) -> None:
@@ -262,6 +266,24 @@ def is_split(tensor: torch.Tensor) -> bool:
     return any(
         ("tp" in name or "tensor" in name) and "Shard" in type(place).__name__ for name, place in pairs
     )
+
+
+def layout_of(tensor: torch.Tensor) -> tuple[str, str, int] | None:
+    """Return (placements, sizes of the mesh, elements held here) of a DTensor that ranks hold parts of."""
+    placements, held = getattr(tensor, "placements", ()), getattr(tensor, "_local_tensor", None)
+    if held is None or not any("Shard" in type(place).__name__ for place in placements):
+        return None
+    names = tensor.device_mesh.mesh_dim_names or [""] * len(placements)
+    places = [
+        f"{name}:{_place(place)}" if name else _place(place)
+        for name, place in zip(names, placements, strict=True)
+    ]
+    return ",".join(places), "x".join(map(str, tensor.device_mesh.shape)), held.numel()
+
+
+def _place(place: Any) -> str:
+    dim = getattr(place, "dim", None)
+    return type(place).__name__.lstrip("_") + (f"({dim})" if isinstance(dim, int) else "")
 
 
 def install(shared: Shared) -> Structure:

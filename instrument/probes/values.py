@@ -110,7 +110,9 @@ def param_prints(params: Iterable[tuple[torch.Tensor, Param, bool]], check: bool
             continue
         pointer, version = plain.data_ptr(), tensor._version
         data = param.data
-        if again or data is None or param.version != version or param.pointer != pointer:
+        if param.pointer != pointer:
+            param.shared = plain.is_shared()
+        if again or data is None or param.shared or param.version != version or param.pointer != pointer:
             data = fingerprint(plain)
             if data != param.data and (check or not param.finite):
                 changed.append((plain, param))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument import session as sessions
+from tcrules.instrument.attach import RUN_VARIABLE
 from tcrules.instrument.probes.generators import states
-from torch.utils.data import _utils
+from torch.utils.data import _utils, dataloader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.session import Session
 
 RELATIONS = ("worker_rng",)
+WHY_NOT_TRACED = "workers that are not forked are recorded by `tcrules record` only, not by `watch`"
 
 
 class WorkerEntry:
@@ -47,32 +52,45 @@ class WorkerEntry:
         loop(*args, **kwargs)
 
 
+def is_traced(loader: Any) -> bool:
+    """Return whether the workers of a loader are recorded: forked ones, and all where the environment says so."""
+    if os.environ.get(RUN_VARIABLE):
+        return True
+    context = loader.multiprocessing_context or multiprocessing
+    method = context.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    return bool(method == "fork")
+
+
 def observe(session: Session, loader: str, epoch: int) -> None:
-    """Read the generators of this worker around its first batch; only called in workers, for the life of one."""
+    """Read the generators of this worker around its first batch of each epoch; called in workers only, for their life.
+
+    A worker makes a fetcher for each epoch: one that persists over epochs makes several.
+    """
     put = session.put("worker_rng")
+    epochs = count(epoch)
+    make = dataloader._DatasetKind.create_fetcher
 
     @session.guard("workers", "worker_rng")
-    def write(worker: int, before: list[tuple[str, int]], after: dict[str, int]) -> None:
+    def write(epoch: int, worker: int, before: list[tuple[str, int]], after: dict[str, int]) -> None:
         for source, data in before:
             put(loader, epoch, worker, source, data, after.get(source, data) != data)
 
-    for cls in (_utils.fetch._MapDatasetFetcher, _utils.fetch._IterableDatasetFetcher):
-        cls.fetch = _first(cls.fetch, cls, write)
+    def create_fetcher(*args: Any, **kwargs: Any) -> Any:
+        fetcher, epoch = make(*args, **kwargs), next(epochs)
 
+        def first(indices: Any) -> Any:
+            del fetcher.fetch  # it stands in front of the method, and is out of the way from now on
+            info = _utils.worker.get_worker_info()
+            before = states(others=True)
+            try:
+                return fetcher.fetch(indices)
+            finally:
+                write(epoch, info.id if info is not None else -1, before, dict(states(others=True)))
 
-def _first(fetch: Callable[..., Any], cls: Any, write: Callable[..., None]) -> Callable[..., Any]:
-    """Return a `fetch` that looks once and then takes itself out of the way."""
+        fetcher.fetch = first
+        return fetcher
 
-    def first(self: Any, indices: Any) -> Any:
-        cls.fetch = fetch
-        info = _utils.worker.get_worker_info()
-        before = states(others=True)
-        try:
-            return fetch(self, indices)
-        finally:
-            write(info.id if info is not None else -1, before, dict(states(others=True)))
-
-    return first
+    dataloader._DatasetKind.create_fetcher = staticmethod(create_fetcher)
 
 
 def install(shared: Shared) -> WorkerEntry:

@@ -149,7 +149,33 @@ def test_new_parameters_are_named_when_the_model_runs_again(book: Book):
     handle = book.names.owned(model.extra, "SGD#0", 0, 0)
     book.names.adopt(model)
     assert book.final(handle) == "extra"
-    assert book.final(book.names.param(model.fc.weight)) == "fc.weight"
+    assert book.final(book.names.param(model.fc.weight)) == "fc#1.weight"
+
+
+def test_what_takes_a_place_over_is_told_apart(book: Book):
+    model = Net()
+    look = lambda: (book.names.touch(), book.names.adopt(model))  # noqa: E731
+    look()
+    first, weight = model.fc, model.fc.weight
+    model.fc = nn.Sequential(first, nn.Linear(5, 2))  # the first is still there, though elsewhere
+    look()
+    assert book.final(book.names.module(first)) == "Net.fc.0"
+    assert book.final(book.names.param(weight)) == "fc.weight"
+    assert book.final(book.names.param(model.fc[1].weight)) == "fc.1.weight"
+    model.fc[1].weight = nn.Parameter(torch.zeros(2, 5))
+    model.fc[1].bias.data = torch.ones(2)  # the same parameter
+    look()
+    assert book.final(book.names.param(model.fc[1].weight)) == "fc.1.weight#1"
+    assert book.final(book.names.param(model.fc[1].bias)) == "fc.1.bias"
+    model.fc[1] = nn.BatchNorm1d(2)
+    look()
+    assert book.final(book.names.buffer(model.fc[1], "running_mean")) == "fc.1#1.running_mean"
+    assert book.final(book.names.module(model.fc[1])) == "Net.fc.1#1"
+    for number in range(2, 40):
+        model.fc[1] = nn.Linear(2, 2)
+        look()
+        wanted = min(number, 16)
+        assert book.final(book.names.param(model.fc[1].weight)) == f"fc.1#{wanted}.weight"
 
 
 def test_wrappers_leave_no_trace(book: Book):

@@ -80,3 +80,9 @@ def same(tmp_path: Path) -> Record:
         return _facts(folder, gaps)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def read() -> Callable[[Path], Facts]:
+    """Return a function that opens the facts of a run folder."""
+    return Facts

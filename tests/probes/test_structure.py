@@ -158,10 +158,15 @@ def test_layers_that_are_added_and_replaced(record: Any):
 
     facts = record(train)
     assert facts.sql("SELECT DISTINCT param FROM accumulate WHERE optimizer = '' ORDER BY param") == [
-        ("1.bias",),
-        ("1.weight",),
+        ("1#1.bias",),
+        ("1#1.weight",),
     ]
-    assert facts("member", "param", "group", where='"group" = 1') == [("1.weight", 1), ("1.bias", 1)]
+    assert facts("member", "param", "group", where='"group" = 1') == [("1#1.weight", 1), ("1#1.bias", 1)]
+    assert facts("module", "module", where="class = 'Linear'") == [
+        "Sequential.0",
+        "Sequential.1",
+        "Sequential.1#1",
+    ]
     assert facts("param_group", "nth", "group", "lr") == [
         (0, 0, 0.1),
         (1, 0, 0.1),

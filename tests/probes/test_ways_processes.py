@@ -1,0 +1,158 @@
+"""Ways of training in several processes: what each rank records, and that recording changes none of them.
+
+The programs train each way without and with recording, and fail where the two differ in one bit.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS = Path(__file__).with_name("programs")
+
+
+def start(program: str, folder: Path, **variables: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(PROGRAMS / program), str(folder)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(*processes: subprocess.Popen[bytes]) -> None:
+    texts = [process.communicate(timeout=120)[0].decode() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(texts)
+
+
+@pytest.fixture(scope="module")
+def parallel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run folders of two ranks, by the name of the way."""
+    folder = tmp_path_factory.mktemp("parallel")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = str(found.getsockname()[1])
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    finish(*(start("parallel.py", folder, RANK=str(rank), **common) for rank in range(2)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("workers")
+    finish(start("workers.py", folder))
+    return folder
+
+
+#: For each step, whether a column is equal on both ranks.
+PAIRS = """
+SELECT a.step, bool_and(a.{0} = b.{0}) FROM {1} a JOIN {1} b USING (step, param, {2})
+WHERE a.rank < b.rank AND {3} GROUP BY ALL ORDER BY ALL
+"""
+
+
+def test_data_parallel(parallel: Path, read: Any):
+    facts = read(parallel / "replicated")
+    assert facts("instrument_gap") == []
+    assert facts.sql("SELECT rank, list(step ORDER BY call) FROM forward GROUP BY rank ORDER BY rank") == [
+        (rank, [0, 0, 1, 1, 2, 2]) for rank in range(2)
+    ]
+    assert set(facts("forward", "module")) == {"DistributedDataParallel#0"}
+    assert facts.sql("SELECT count(*) FROM replicated") == [(2 * 9,)]
+    # a window of two: the first backward is not synchronised, the second adds, and what the step uses is equal
+    window = facts.sql(
+        "SELECT list(onto ORDER BY call) FROM accumulate WHERE param = '0.weight' GROUP BY rank, step"
+    )
+    assert window == [(["none", "nonzero"],)] * 6
+    reduced = facts.sql(
+        "SELECT rank, list(reduced ORDER BY call) FROM gradient_point WHERE param = '0.weight' AND step < 3 "
+        "AND point = 'backward' GROUP BY rank ORDER BY rank"
+    )
+    assert reduced == [(rank, ["local", "reduced"] * 3) for rank in range(2)]
+    equal = [(step, True) for step in range(3)]
+    assert facts.sql(PAIRS.format("data", "gradient", "optimizer", "true")) == equal
+    assert facts.sql(PAIRS.format("after", "update", "optimizer", "true")) == equal
+    assert facts.sql("SELECT rank, op, reduction, size FROM collective ORDER BY rank") == [
+        (rank, "all_reduce", "sum", 2) for rank in range(2)
+    ]
+
+
+def test_fully_sharded(parallel: Path, read: Any):
+    facts = read(parallel / "sharded")
+    assert facts("instrument_gap") == []
+    # the class goes by the user's name for it
+    assert facts.sql("SELECT DISTINCT module, class FROM forward") == [("Sequential", "Sequential")]
+    assert facts.sql("SELECT count(*) FROM module WHERE class = 'Block'") == [(4,)]
+    shards = facts.sql(
+        "SELECT DISTINCT s.layout, s.mesh, s.held * 2 = p.size "
+        "FROM sharded s JOIN parameter p USING (rank, param)"
+    )
+    assert shards == [("Shard(0)", "2", True)]
+    # the optimizer owns what replaced the parameters, and nothing else is known
+    members = facts.sql("SELECT param FROM member ORDER BY ALL")
+    assert members == facts.sql("SELECT param FROM parameter ORDER BY ALL") and len(members) == 2 * 12
+    assert facts("replicated") == facts("wrapper") == []
+    assert set(facts("gradient", "class")) == {"nonzero"}
+    assert facts.sql("SELECT count(*) FROM update WHERE before = after") == [(0,)]
+    assert len(facts("update", "param")) == 2 * 3 * 12
+    assert facts.sql(PAIRS.format("after", "update", "optimizer", "param LIKE '%weight'")) == [
+        (step, False) for step in range(3)
+    ]
+    assert set(facts("clip", "optimizer", "kind", "params")) == {("AdamW#0", "norm", 12)}
+
+
+def test_tensor_parallel(parallel: Path, read: Any):
+    facts = read(parallel / "split")
+    assert facts("instrument_gap") == []
+    assert sorted(set(facts("sharded", "param", "layout", "mesh", "held"))) == [
+        ("block.down.weight", "tp:Shard(1)", "2", 16),
+        ("block.up.bias", "tp:Shard(0)", "2", 4),
+        ("block.up.weight", "tp:Shard(0)", "2", 16),
+    ]
+    split = "SELECT DISTINCT param FROM parameter WHERE split ORDER BY param"
+    assert facts.sql(split) == [("block.down.weight",), ("block.up.bias",), ("block.up.weight",)]
+    whole = facts.sql("SELECT DISTINCT name FROM replicated WHERE \"by\" = 'tensor_parallel' ORDER BY name")
+    assert whole == [("block.down.bias",), ("head.bias",), ("head.weight",)]
+    equal = "param IN (SELECT name FROM replicated)"
+    assert facts.sql(PAIRS.format("after", "update", "optimizer", equal)) == [
+        (step, True) for step in range(3)
+    ]
+    assert facts.sql("SELECT count(*) FROM update WHERE before <> after") == [(2 * 3 * 6,)]
+
+
+def test_hogwild(workers: Path, read: Any):
+    """Values that another process wrote into shared memory are seen."""
+    facts = read(workers / "hogwild")
+    assert facts("instrument_gap") == []
+    assert facts.sql("SELECT count(*) FROM process") == [(3,)]
+    assert facts.sql(
+        "SELECT rank, list(nth ORDER BY nth) FROM optimizer_step GROUP BY rank ORDER BY rank"
+    ) == [
+        (1, [0, 1, 2]),
+        (2, [0, 1, 2]),
+    ]
+    chain = facts.sql("SELECT before, after FROM update WHERE param = '0.weight' ORDER BY nth, rank")
+    assert all(later[0] == earlier[1] for earlier, later in itertools.pairwise(chain))
+
+
+@pytest.mark.parametrize("way", ["forked", "spawned"])
+def test_loader_workers(workers: Path, read: Any, way: str):
+    facts = read(workers / way)
+    batches = [(epoch, index, index % 2, 2) for epoch in range(2) for index in range(4)]
+    assert facts("batch", "epoch", "index", "worker", "size") == batches
+    assert facts("forward", "loader", "step") == [("DataLoader#0", step) for step in range(8)]
+    assert facts("update", "nth", where="param = 'weight'") == list(range(8))
+    rng = facts("worker_rng", "epoch", "worker", "source", "used")
+    if way == "forked":
+        assert facts("instrument_gap") == []
+        sources = ("numpy", "python", "torch")
+        assert sorted(rng) == [(e, w, source, True) for e in range(2) for w in range(2) for source in sources]
+    else:
+        assert rng == []
+        assert facts("instrument_gap", "relation") == ["worker_rng"]
