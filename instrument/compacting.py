@@ -12,7 +12,7 @@ from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import read_manifest
 from tcrules.instrument.processes import is_alive
 from tcrules.instrument.seal import is_written, seal
-from tcrules.instrument.tables import PARQUET
+from tcrules.instrument.tables import PARQUET, exactly
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +98,9 @@ def _rewrite(run: Path) -> None:
 def _rewrite_file(connection: duckdb.DuckDBPyConnection, path: Path, new: Path) -> None:
     """Replace a file by a smaller one with the same facts, if there is one."""
     place = str(new).replace("'", "''")
-    facts = connection.read_parquet(_exactly(path))
+    facts = connection.read_parquet(exactly(path))
     order = "fact" if "fact" in facts.columns else "ALL"
-    source = _exactly(path).replace("'", "''")
+    source = exactly(path).replace("'", "''")
     connection.execute(
         f"COPY (SELECT * FROM read_parquet('{source}') ORDER BY {order}) TO '{place}' ({SMALLEST})"
     )
@@ -119,12 +119,7 @@ def _is_smaller(new: Path, old: Path) -> bool:
 
 def _digest(connection: duckdb.DuckDBPyConnection, path: Path) -> tuple[object, ...]:
     """Columns, number of facts, and a sum over them in any order."""
-    facts = connection.read_parquet(_exactly(path))
+    facts = connection.read_parquet(exactly(path))
     columns = ", ".join(f'"{name}"' for name in facts.columns)
     found = facts.aggregate(f"count(*), sum(hash({columns})::HUGEINT)").fetchall()
     return (*facts.columns, *map(str, facts.types), *found)
-
-
-def _exactly(path: Path) -> str:
-    """The path as a pattern that matches only itself."""
-    return "".join(f"[{character}]" if character in "[*?" else character for character in str(path))

@@ -96,6 +96,34 @@ class Tables:
         text = ", ".join(filled)
         return (f"{relation}: facts without {text} were given the neutral value",) if filled else ()
 
+    def add_file(self, relation: str, path: Path, found: Iterable[str]) -> int:
+        """Append the facts of a Parquet file, which fit; columns that are not `found` in it get the neutral value.
+
+        Returns how many there were. They never are in the memory of this process.
+        """
+        there = set(found)
+        values = [
+            f'CAST("{name}" AS {SQL_TYPES[kind]})' if name in there else _literal(NEUTRAL[kind])
+            for name, kind in self._types[relation].items()
+        ]
+        rows = self._connection.execute(
+            f'INSERT INTO "{relation}" SELECT {self._next} + file_row_number, {", ".join(values)} '
+            "FROM read_parquet(?, file_row_number = true)",
+            [exactly(path)],
+        ).fetchall()
+        number = int(rows[0][0])
+        self._next += number
+        return number
+
+    def ranks(self) -> list[int]:
+        """Ranks that occur, in order."""
+        found: set[int] = set()
+        for relation, types in self._types.items():
+            if types.get("rank") == "int":
+                rows = self._connection.execute(f'SELECT DISTINCT rank FROM "{relation}"').fetchall()
+                found |= {int(row[0]) for row in rows}
+        return sorted(found)
+
     def renumber_ranks(self, ranks: Mapping[int, int]) -> None:
         """Replace ranks in all relations, as far as they change."""
         moved = {old: new for old, new in ranks.items() if old != new}
@@ -117,6 +145,15 @@ class Tables:
         self._connection.close()
         for path in (self._work, self._work.with_name(self._work.name + ".wal")):
             path.unlink(missing_ok=True)
+
+
+def exactly(path: Path) -> str:
+    """The path as a pattern that matches only itself."""
+    return "".join(f"[{character}]" if character in "[*?" else character for character in str(path))
+
+
+def _literal(value: object) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 def as_array(values: Sequence[Any], kind: str = "") -> np.ndarray[Any, Any]:

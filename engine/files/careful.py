@@ -13,7 +13,7 @@ from tcrules.engine.files.layout import has_header
 from tcrules.engine.files.quick import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from tcrules.engine.files.layout import Column, Layout
@@ -40,7 +40,11 @@ def read_carefully(path: Path, layout: Layout, predicate: Predicate) -> list[Col
     columns: list[list[Value]] = [[] for _ in names]
     faults: list[Fault] = []
     first = content[: content.find(b"\n") + 1] or content
-    for line, row in _rows(_text(path, content), layout, faults, skip=has_header(first, layout, names)):
+    skip = has_header(first, layout, names)
+    text = _text(path, content)
+    for line, row in read_rows(io.StringIO(text, newline=""), layout, faults, longest=max(len(text), 1)):
+        if skip and line == 1:
+            continue
         faults.extend(_add(row, predicate, columns, line))
         if len(faults) >= MOST:
             break
@@ -61,16 +65,17 @@ def _text(path: Path, content: bytes) -> str:
         ) from None
 
 
-def _rows(text: str, layout: Layout, faults: list[Fault], *, skip: bool) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the lines where they begin; a fault of the format ends them."""
+def read_rows(
+    lines: Iterable[str], layout: Layout, faults: list[Fault], *, longest: int
+) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the lines where they begin; a fault of the format ends them. `lines` keep their line ends."""
     quoting = {"quotechar": layout.quote} if layout.quote else {"quoting": csv.QUOTE_NONE, "quotechar": None}
-    csv.field_size_limit(max(len(text), 1))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=layout.delimiter, strict=True, **quoting)
+    csv.field_size_limit(longest)
+    rows = csv.reader(lines, delimiter=layout.delimiter, strict=True, **quoting)
     begin = 1
     try:
         for row in rows:
-            if not (skip and begin == 1):
-                yield begin, row
+            yield begin, row
             begin = rows.line_num + 1
     except csv.Error as error:
         faults.append(Fault(begin, f"{error}; a text that begins with a quote ends with one"))
@@ -83,18 +88,26 @@ def _add(row: list[str], predicate: Predicate, columns: list[list[Value]], line:
         yield Fault(line, f"{what} instead of {len(columns)} ({wanted})")
         return
     for text, column, values in zip(row, predicate.columns, columns, strict=True):
-        value = None if "\0" in text else _value(text, column.type.base)
+        value = parse_value(text, column.type.base)
         if value is None:
-            shown = repr(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "")
-            why = (
-                "holds a NUL" if "\0" in text else f"is no {column.type.base}{_range(text, column.type.base)}"
-            )
-            yield Fault(line, f"column {column.name}: {shown} {why}")
+            yield Fault(line, f"column {column.name}: {complaint(text, column.type.base)}")
         else:
             values.append(value)
 
 
-def _value(text: str, base: str) -> Value | None:
+def complaint(text: str, base: str) -> str:
+    """Why a text is no value of a base type."""
+    if "\0" in text:
+        why = "holds a NUL"
+    else:
+        why = f"is no {base}" + (" of 64 bits" if base == "int" and _INT.fullmatch(text) else "")
+    return repr(text[:_SHOWN]) + ("…" if len(text) > _SHOWN else "") + f" {why}"
+
+
+def parse_value(text: str, base: str) -> Value | None:
+    """The value of a base type that a text stands for, None where it stands for none."""
+    if "\0" in text:
+        return None
     if base == "string":
         return text
     if base == "bool":
@@ -105,10 +118,6 @@ def _value(text: str, base: str) -> Value | None:
     if not _INT.fullmatch(text) or len(text) > _SHOWN:
         return None
     return int(text) if -_LIMIT <= int(text) < _LIMIT else None
-
-
-def _range(text: str, base: str) -> str:
-    return " of 64 bits" if base == "int" and _INT.fullmatch(text) else ""
 
 
 def _array(values: list[Value], base: str) -> Column:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tcrules.engine.files.faults import MOST, Fault, FileFault
 from tcrules.engine.files.quick import encode
+from tcrules.engine.run_files import escaped
 from tcrules.grammar.diagnostics import did_you_mean
 
 if TYPE_CHECKING:
@@ -35,15 +36,31 @@ def read_parquet(path: Path, predicate: Predicate) -> list[Column]:
         raise FileFault(path, [Fault(0, f"no readable Parquet file: {why}")]) from None
 
 
+def check_parquet(connection: duckdb.DuckDBPyConnection, path: Path, predicate: Predicate) -> list[Fault]:
+    """What is wrong with the columns of a file, or else with the values in them. Reads it once, holds nothing."""
+    found = stored_types(connection, path)
+    return _wrong_columns(found, predicate) or _wrong_values(connection, path, predicate)
+
+
+def stored_types(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
+    """SQL type by column of a file."""
+    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [escaped(path)]).fetchall()
+    return {str(row[0]): str(row[1]) for row in described}
+
+
+def base_type(stored: str) -> str | None:
+    """The base type that a column of this SQL type holds without loss, None where there is none."""
+    kind = stored.split("(")[0]
+    return next((base for base, kinds in _STORED.items() if kind in kinds), None)
+
+
 def _read(connection: duckdb.DuckDBPyConnection, path: Path, predicate: Predicate) -> list[Column]:
-    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
-    faults = _wrong_columns({str(row[0]): str(row[1]) for row in described}, predicate)
-    faults = faults or _wrong_values(connection, path, predicate)
+    faults = check_parquet(connection, path, predicate)
     if faults:
         raise FileFault(path, faults)
     # Names are [a-z][a-z0-9_]*: quoting is enough.
     listed = ", ".join(f'CAST("{c.name}" AS {_SQL[c.type.base]}) AS "{c.name}"' for c in predicate.columns)
-    arrays = connection.execute(f"SELECT {listed} FROM read_parquet(?)", [str(path)]).fetchnumpy()
+    arrays = connection.execute(f"SELECT {listed} FROM read_parquet(?)", [escaped(path)]).fetchnumpy()
     # Masked arrays, where something could be absent; nothing is.
     plain = ((column, np.ma.getdata(arrays[column.name])) for column in predicate.columns)
     return [encode(values.tolist()) if column.type.base == "string" else values for column, values in plain]
@@ -69,7 +86,7 @@ def _wrong_values(connection: duckdb.DuckDBPyConnection, path: Path, predicate: 
         if column.type.base == "int":
             wrong += f' OR TRY_CAST("{column.name}" AS BIGINT) IS NULL'
         query = f'SELECT file_row_number + 1, "{column.name}" FROM {_ROWS} WHERE {wrong} LIMIT {MOST}'
-        for row, value in connection.execute(query, [str(path)]).fetchall():
+        for row, value in connection.execute(query, [escaped(path)]).fetchall():
             why = "there is no value (NULL)" if value is None else f"{value} is no int of 64 bits"
             faults.append((row, f"column {column.name}: {why}"))
     return [Fault(row, message) for row, message in sorted(faults)[:MOST]]

@@ -78,6 +78,39 @@ def traincheck(folder: Path, output: Path, overwrite: bool) -> None:
     suggest(f"tcrules infer --runs {output} -o project.tcr", "learn rules from healthy runs; or query, check")
 
 
+def _files_command(kind: str, files: str) -> None:
+    """Add the command for one kind of files."""
+
+    @command.command(kind, epilog=FILES_EPILOG.format(kind), help=_FILES_HELP.format(files))
+    @click.argument("source", type=click.Path(path_type=Path), metavar="FILE|DIR")
+    @click.option("--relation", metavar="NAME", help="Relation of FILE, if it is not its name.")
+    @target_options
+    def run(source: Path, relation: str | None, output: Path, overwrite: bool) -> None:
+        from tcrules.cli.progress import byte_bar
+        from tcrules.importing.files import find_sources, import_files
+
+        sources, _ = find_sources(source, kind, relation)
+        with byte_bar("importing", sum(one.path.stat().st_size for one in sources)) as advance:
+            done = import_files(source, output, kind, relation=relation, overwrite=overwrite, advance=advance)
+        _report(output, done.manifest)
+        for name, types in sorted(done.own.items()):
+            columns = ", ".join(f"{column}: {kind}" for column, kind in types.items())
+            remark(f"note: rule files that read it declare: relation {name}({columns})")
+        example = next(iter(sorted(done.facts)), "call")
+        suggest(f"tcrules query {output} '{example}()'", "ask for facts; or check, infer")
+
+
+_FILES_HELP = """Import {0} files.
+
+FILE, or each file in DIR, is named after its relation and names its columns; their order is free. Relations of the
+schema must have its columns (rank may be missing: 0) and types; other names are new relations. All faults of all files
+are told, with line and column; then nothing is written. A relation without a file counts as not recorded, one with an
+empty file as recorded.
+"""
+_files_command("csv", "CSV or TSV")
+_files_command("parquet", "Parquet")
+
+
 def _report(output: Path, manifest: Manifest) -> None:
     from tcrules.instrument.runs import open_run
 

@@ -13,7 +13,7 @@ from tcrules.instrument.manifest import Manifest, require_free, write_manifest
 from tcrules.instrument.tables import Tables, as_array
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
     from tcrules.instrument.tables import Columns
@@ -70,6 +70,15 @@ class NewRun:
         rows = len(next(iter(columns.values()), ()))
         self._tables.add(relation, columns)
         self.facts[relation] = self.facts.get(relation, 0) + rows
+
+    def add_file(self, relation: str, path: Path, found: Iterable[str]) -> None:
+        """Add the facts of a Parquet file whose columns fit; `found` are those that it has."""
+        self.facts[relation] = self.facts.get(relation, 0) + self._tables.add_file(relation, path, found)
+
+    def ranks(self) -> list[int]:
+        """Ranks of the facts that were added, in order."""
+        self._flush_all()
+        return self._tables.ranks()
 
     def renumber_ranks(self, ranks: Mapping[int, int]) -> None:
         """Replace the ranks of all facts that were added."""
