@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.errors import RunError
-from tcrules.instrument.privacy import redact
+from tcrules.instrument.privacy import encodable, redact
 from tcrules.instrument.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -59,15 +59,19 @@ def create_run(run: Path, command: Sequence[str], *, overwrite: bool = False) ->
     """Create a run folder.
 
     Raises:
-        RunError: it exists and is not empty (and no run, or `overwrite` was not given), or cannot be created.
+        RunError: it exists and is not empty (and no run, or `overwrite` was not given, or something still records
+            into it), or cannot be created.
     """
     require_free(run, overwrite)
-    if run.exists() and any(run.iterdir()):
+    if overwrite and run.exists():
         shutil.rmtree(run)
     manifest = new_manifest(command)
     try:
-        (run / "segments").mkdir(parents=True, exist_ok=True)
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "segments").mkdir()  # of several that come at the same time, one makes it
         write_manifest(run, manifest)
+    except FileExistsError as fault:
+        raise RunError(f"another run begins in '{run}' right now", "choose another folder with -o") from fault
     except OSError as fault:
         message = f"the run folder '{run}' cannot be created: {fault.strerror}"
         raise RunError(message, "choose another folder with -o") from fault
@@ -92,7 +96,21 @@ def require_free(run: Path, overwrite: bool = False) -> None:
         raise RunError(
             f"the run '{run}' exists", "choose another folder with -o, or replace it with --overwrite"
         )
-    read_manifest(run, any_version=True)  # never delete a folder that merely has a file of that name
+    # never delete a folder that merely has a file of that name, nor what is being written
+    _require_ended(run, read_manifest(run, any_version=True))
+
+
+def _require_ended(run: Path, manifest: Manifest) -> None:
+    from tcrules.instrument.seal import is_written
+
+    if not is_written(run, manifest):
+        return
+    if manifest.host != platform.node():
+        raise RunError(
+            f"the run '{run}' may still go on: host {manifest.host} has not said that it ended",
+            "choose another folder with -o, or remove this one if nothing writes into it any more",
+        )
+    raise RunError(f"the run '{run}' is still going on", "stop it first, or choose another folder with -o")
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:
@@ -149,9 +167,12 @@ def _checked(run: Path, content: dict[str, Any]) -> Manifest:
         value, wanted = content[entry.name], getattr(default, entry.name)
         if isinstance(wanted, tuple) and isinstance(value, list):
             kind = dict if entry.name == "processes" else str
-            values[entry.name] = tuple(item for item in value if isinstance(item, kind))
+            items = (encodable(item) if isinstance(item, str) else item for item in value)
+            values[entry.name] = tuple(item for item in items if isinstance(item, kind))
         elif isinstance(wanted, float) and isinstance(value, int | float):
             values[entry.name] = float(value)
+        elif type(value) is str is type(wanted):
+            values[entry.name] = encodable(value)
         elif type(value) is type(wanted):
             values[entry.name] = value
         else:

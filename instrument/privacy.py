@@ -79,6 +79,11 @@ def shown_path(path: object) -> str:
     return scrub(os.fsdecode(path)) if isinstance(path, (str, bytes, os.PathLike)) else ""
 
 
+def encodable(text: str) -> str:
+    """Return a text that can be encoded: a name of a file that is no UTF-8 has lone surrogates in Python."""
+    return str.encode(text, "utf-8", "backslashreplace").decode()
+
+
 def blame(fault: BaseException) -> str:
     """Return the type of a fault and the line of ours that it came from.
 
@@ -95,7 +100,7 @@ def blame(fault: BaseException) -> str:
 
 def _text(word: object) -> str:
     """Return a word of a command line; what is no text, in a list that anybody may change, is told by its class."""
-    return str.__str__(word) if isinstance(word, str) else type(word).__name__
+    return encodable(word) if isinstance(word, str) else type(word).__name__
 
 
 def names_secret(name: str) -> bool:
@@ -121,4 +126,4 @@ def _homes() -> Sequence[str]:
     return sorted((path for path in found if len(path) > 1), key=len, reverse=True)
 
 
-__all__ = ["HIDDEN", "blame", "names_secret", "redact", "scrub", "shown_path"]
+__all__ = ["HIDDEN", "blame", "encodable", "names_secret", "redact", "scrub", "shown_path"]

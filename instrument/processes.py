@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tcrules.instrument.segments import Segment
 
+#: Missing ranks that are named.
+MAX_MISSING = 20
 #: Facts that a process may leave which only launched others.
 _INCIDENTAL = frozenset({"instrument_gap", "seed", "call", "location", "config"})
 
@@ -78,8 +81,10 @@ def _reported_rank(segment: Segment) -> int:
 
 
 def _parent_rank(worker: Segment, trainers: Sequence[Segment], ranks: dict[str, int]) -> int:
-    parents = [s for s in trainers if s.pid == worker.meta.get("ppid") and s.started <= worker.started]
-    return ranks[parents[-1].folder.name] if parents else _reported_rank(worker)
+    parents = [s for s in trainers if s.pid == worker.meta.get("ppid")]
+    # ids are used again, and a clock may be set back: the latest before it, else any
+    before = [s for s in parents if s.started <= worker.started] or parents
+    return ranks[before[-1].folder.name] if before else _reported_rank(worker)
 
 
 def is_alive(pid: object, host: object) -> bool:
@@ -90,11 +95,20 @@ def is_alive(pid: object, host: object) -> bool:
         return True
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except OSError:
         return True  # it belongs to somebody else
     return True
+
+
+def is_recording(segments: Iterable[Segment], host: str = "") -> bool:
+    """Whether a process may still write into its segment; `host` counts where a segment names none."""
+    return any(
+        segment.meta.get("status") == "running"
+        and is_alive(segment.meta.get("pid"), segment.meta.get("host", host))
+        for segment in segments
+    )
 
 
 def step_notes(processes: Sequence[Process]) -> list[str]:
@@ -103,7 +117,8 @@ def step_notes(processes: Sequence[Process]) -> list[str]:
     notes = []
     world = max((p.world_size for p in trainers if p.distributed), default=0)
     present = {p.rank for p in trainers}
-    notes += [f"rank {rank} of {world} is missing" for rank in range(world) if rank not in present]
+    missing = (rank for rank in range(world) if rank not in present)
+    notes += [f"rank {rank} of {world} is missing" for rank in islice(missing, MAX_MISSING)]
     counts = [(process.rank, len(process.segment.rows("step"))) for process in trainers]
     if world:
         first = counts[0]

@@ -8,6 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,7 @@ from tcrules.instrument.userfacts import is_name
 ALWAYS = frozenset({"run", "process", "config", "instrument_gap"})
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class RunFolder:
         """Return e.g. `2 processes, 30 steps, 1,204 facts`."""
         import duckdb
 
-        with duckdb.connect() as connection:
+        with _readable(self), duckdb.connect() as connection:
 
             def one(query: str, path: Path | str) -> int:
                 row = connection.execute(query, [str(path)]).fetchone()
@@ -159,7 +160,7 @@ def coverage(run: RunFolder) -> Coverage:
     """
     import duckdb
 
-    with duckdb.connect() as connection:
+    with _readable(run), duckdb.connect() as connection:
         rows = connection.execute(
             "SELECT rank, relation, first_step, last_step, why FROM read_parquet(?) ORDER BY fact",
             [str(run.facts / "instrument_gap.parquet")],
@@ -198,6 +199,18 @@ def _stretches(
         if ranks[rank] <= 1:
             found.setdefault(rank, []).append((first, last))
     return {rank: tuple(stretches) for rank, stretches in found.items()}
+
+
+@contextmanager
+def _readable(run: RunFolder) -> Iterator[None]:
+    """Turn a fault of reading the facts into the message that they are damaged."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as fault:
+        why = str(fault).partition("\n")[0]
+        raise RunError(f"'{run.path}' is damaged: {why}", "record the run again") from fault
 
 
 def _open_aside(run: Path, manifest: Manifest, running: bool) -> RunFolder:

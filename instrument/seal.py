@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tcrules.instrument.layout import stored_columns
 from tcrules.instrument.manifest import Manifest, read_manifest, write_manifest
 from tcrules.instrument.names import ambiguous_paths
-from tcrules.instrument.processes import Process, arrange, is_alive, step_notes
+from tcrules.instrument.processes import Process, arrange, is_alive, is_recording, step_notes
 from tcrules.instrument.schema import BY_NAME, RELATIONS, TYPES, Relation
 from tcrules.instrument.segments import read_segments
 from tcrules.instrument.tables import Columns, Tables, as_array
 from tcrules.instrument.userfacts import number_in, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 #: Call ids of a process start at its ordinal times this.
@@ -37,11 +39,18 @@ def seal(run: Path) -> Manifest:
         RunError: `run` is no run folder.
         OSError: it cannot be written.
     """
-    manifest = read_manifest(run)
+    with _alone(run):
+        manifest = read_manifest(run)
+        # another reader may have been faster; the segments are gone then
+        return manifest if manifest.sealed else _seal(run, manifest)
+
+
+def _seal(run: Path, manifest: Manifest) -> Manifest:
+    for left in (*run.glob(".facts-*"), *run.glob(".old-*")):
+        shutil.rmtree(left, ignore_errors=True)  # of a conversion that was killed
     target, old = run / f".facts-{os.getpid()}", run / f".old-{os.getpid()}"
-    for leftover in (target, old):  # of a killed process that had the same number
-        shutil.rmtree(leftover, ignore_errors=True)
-    alive = _has_live_segments(run, manifest)
+    segments = _names(run)
+    alive = is_recording(read_segments(run)[0], manifest.host)
     try:
         manifest = write_facts(run, target, manifest)
         if (run / "facts").exists():
@@ -50,7 +59,8 @@ def seal(run: Path) -> Manifest:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(target, ignore_errors=True)
-    manifest = manifest.with_(sealed=not alive)
+    # a process that the command left behind may just begin to write
+    manifest = manifest.with_(sealed=not alive and _names(run) == segments)
     write_manifest(run, manifest)
     if manifest.sealed:
         shutil.rmtree(run / "segments", ignore_errors=True)
@@ -60,19 +70,39 @@ def seal(run: Path) -> Manifest:
 def is_written(run: Path, manifest: Manifest) -> bool:
     """Whether the recorder of a run, or a process that it traces, may still write."""
     recording = manifest.status == "running" and is_alive(manifest.pid, manifest.host)
-    return recording or _has_live_segments(run, manifest)
+    return recording or is_recording(read_segments(run)[0], manifest.host)
 
 
-def _has_live_segments(run: Path, manifest: Manifest) -> bool:
-    return any(
-        segment.meta.get("status") == "running"
-        and is_alive(segment.meta.get("pid"), segment.meta.get("host", manifest.host))
-        for segment in read_segments(run)[0]
-    )
+def _names(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "segments").glob("*"))
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Keep other readers from converting at the same time: each removes what the other is reading."""
+    try:
+        import fcntl
+
+        descriptor = os.open(run, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with suppress(OSError):  # file systems without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:
-    """Write one Parquet file per relation into the new folder `target`; return the completed manifest."""
+    """Write one Parquet file per relation into the new folder `target`; return the completed manifest.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import duckdb
+
     segments, damaged = read_segments(run)
     processes, notes = arrange(segments)
     target.mkdir(parents=True)
@@ -88,6 +118,8 @@ def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:
         manifest = manifest.with_(torch=torch or manifest.torch)
         table.add("run", {name: as_array([value]) for name, value in _run_fact(run, manifest).items()})
         table.finish()
+    except duckdb.IOException as fault:
+        raise OSError(errno.EIO, f"the facts cannot be written: {fault}", str(target)) from fault
     finally:
         table.close()
     return manifest.with_(

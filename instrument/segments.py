@@ -12,6 +12,7 @@ import numpy as np
 from tcrules.instrument.layout import HANDLE, MARK, META, NAMES, STRINGS, USER, row_dtype, stored_columns
 from tcrules.instrument.names import resolve
 from tcrules.instrument.schema import BY_NAME, TYPES
+from tcrules.instrument.userfacts import BadFact, check_fact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -50,7 +51,9 @@ class Segment:
         for data in _blocks(self.folder / NAMES):
             try:
                 handle, root, path = json.loads(data)
-            except ValueError:
+            except (ValueError, TypeError, RecursionError):
+                continue
+            if not (isinstance(handle, str) and isinstance(path, str) and isinstance(root, str | None)):
                 continue
             if root is not None or found.get(handle, (None,))[0] is None:
                 found[handle] = (root, path)
@@ -99,10 +102,10 @@ class Segment:
         for line in lines[:-1]:
             try:
                 relation, columns = json.loads(line)
-            except (ValueError, TypeError):
+                # checked again: a name that is none would get into SQL and into the path of a file
+                yield relation, check_fact(relation, columns, step=0)
+            except (ValueError, TypeError, AttributeError, RecursionError, BadFact):
                 continue
-            if isinstance(relation, str) and isinstance(columns, dict):
-                yield relation, columns
 
 
 def read_segments(run: Path) -> tuple[list[Segment], list[str]]:
@@ -112,13 +115,24 @@ def read_segments(run: Path) -> tuple[list[Segment], list[str]]:
     for folder in folders:
         try:
             meta = json.loads((folder / META).read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             meta = None
         if isinstance(meta, dict):
-            segments.append(Segment(folder, meta))
+            segments.append(Segment(folder, {key: meta[key] for key in meta if _is_sound(key, meta[key])}))
         else:
             notes.append(f"segments/{folder.name} is damaged and was left out")
     return sorted(segments, key=lambda segment: (segment.started, segment.pid, segment.folder.name)), notes
+
+
+def _is_sound(key: str, value: object) -> bool:
+    """Whether an entry of `meta.json` is what readers expect; entries that nobody reads are."""
+    if key in ("pid", "ppid", "rank", "world_size"):
+        return type(value) is int and 0 <= value < 1 << 31
+    if key == "started":
+        return isinstance(value, int | float) and 0 <= value < 1 << 40
+    if key in ("argv", "covers"):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return key == "distributed" or isinstance(value, str)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

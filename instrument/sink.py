@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FIRST_CHUNK, LAST_CHUNK = 4 << 10, 4 << 20
+#: Reserved at once, so that gaps can be told on a full disk; more than a session tells.
+GAP_CHUNK = 32 << 10
 MAX_STRINGS, MAX_STRING, MAX_STRING_BYTES = 200_000, 4000, 64 << 20
 DEFAULT_LIMIT = 2 << 30
 OVERFLOW = "…"
@@ -79,6 +81,8 @@ class Sink:
         self._describe = describe
         self._writers: dict[str, Writer] = {}
         self._rows: dict[str, _Rows] = {}
+        #: Descriptor of a file, and which file it is: the program may close descriptors that are not its own.
+        self._files: dict[str, tuple[int, tuple[int, int]]] = {}
         self._ids: dict[str, int] = {}
         #: Called with (relation, why) when facts of a relation are lost; a full table is reported as relation
         #: "*".
@@ -89,15 +93,13 @@ class Sink:
 
     def reset(self, folder: Path) -> None:
         """Start over in `folder`, keeping the writers that were handed out: what a fork needs."""
-        for descriptor in getattr(self, "_files", {}).values():
-            os.close(descriptor)
+        self._close_files()
         self.folder = folder
         self.opened = False
         self._broken = self._closed = self._overflowed = False
         self._lock = threading.RLock()
         self._ids.clear()  # in place: the writers hold it
         self._used = self._string_bytes = 0
-        self._files: dict[str, int] = {}
         for rows in self._rows.values():
             rows.reset()
 
@@ -117,7 +119,10 @@ class Sink:
         return self._writers[relation]
 
     def intern(self, text: str) -> int:
-        """Return the id of `text` in this segment, adding it when new; texts are cut at 4,000 characters."""
+        """Return the id of `text` in this segment, adding it when new; texts are cut at 4,000 characters.
+
+        -1 if it cannot be written any more: then no fact may be that has it.
+        """
         if not isinstance(text, str):
             raise TypeError(f"a column of text got {type(text).__name__}")
         with self._lock:
@@ -128,8 +133,8 @@ class Sink:
             data = text[:MAX_STRING].encode("utf-8", "backslashreplace")
             if len(self._ids) >= MAX_STRINGS or self._string_bytes + len(data) > MAX_STRING_BYTES:
                 return self._overflow()
-            if self._broken or not self.append(STRINGS, struct.pack("<I", len(data)) + data):
-                return 0
+            if not self.append(STRINGS, struct.pack("<I", len(data)) + data):
+                return -1
             self._string_bytes += len(data)
             return self._ids.setdefault(text, len(self._ids))
 
@@ -137,21 +142,40 @@ class Sink:
         """Append to a file of the segment with one unbuffered write; False if it could not be written."""
         with self._lock:
             self._open()
-            if self._broken or self._closed or self._used + len(data) > self._limit:
+            if self._broken or self._closed:
+                return False
+            if self._used + len(data) > self._limit:
+                self._fail(WHY_LIMIT)
                 return False
             try:
-                if file not in self._files:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                    self._files[file] = os.open(self.folder / file, flags, 0o644)
-                written = os.write(self._files[file], data)
+                written = os.write(self._descriptor(file), data)
             except OSError as fault:
-                self._fail(fault)
+                self._fail(_reason(fault))
                 return False
             self._used += written
             if written < len(data):  # a torn tail ends the file: whatever followed could not be told from it
-                self._fail(OSError(errno.ENOSPC, "short write"))
+                self._fail(WHY_SPACE)
                 return False
             return True
+
+    def _descriptor(self, file: str) -> int:
+        known = self._files.get(file)
+        if known is None:
+            descriptor = os.open(self.folder / file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            known = self._files[file] = descriptor, _identity(descriptor)
+        elif _identity(known[0]) != known[1]:  # it is a file of the program by now
+            del self._files[file]
+            return self._descriptor(file)
+        return known[0]
+
+    def _close_files(self) -> None:
+        for descriptor, identity in self._files.values():
+            try:
+                if _identity(descriptor) == identity:
+                    os.close(descriptor)
+            except OSError:
+                pass
+        self._files.clear()
 
     def write_meta(self) -> None:
         """Rewrite `meta.json` atomically; nothing happens before the first fact."""
@@ -161,8 +185,8 @@ class Sink:
         try:
             temporary.write_text(json.dumps(self._describe(), default=str), encoding="utf-8")
             os.replace(temporary, self.folder / META)
-        except OSError:
-            pass  # the previous description stays
+        except Exception:
+            pass  # the previous description stays; a description asks the system, and torch
 
     def close(self) -> None:
         """Cut the files to their used length and stop writing; idempotent."""
@@ -172,9 +196,7 @@ class Sink:
             self._closed = True
             for rows in self._rows.values():
                 self._finish(rows)
-            for descriptor in self._files.values():
-                os.close(descriptor)
-            self._files.clear()
+            self._close_files()
 
     def _finish(self, rows: _Rows) -> None:
         mapped, capacity, rows.map, rows.capacity, rows.stopped = (
@@ -202,9 +224,9 @@ class Sink:
             return
         self.opened = True
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self._make_folder()
         except OSError as fault:
-            self._fail(fault)
+            self._fail(_reason(fault))
             return
         self.write_meta()
         encoded = [text.encode() for text in _EARLY]
@@ -213,15 +235,25 @@ class Sink:
         self._grow(self._rows.setdefault(GAP, _Rows(BY_NAME[GAP])))
         self.on_open()
 
+    def _make_folder(self) -> None:
+        """Make a folder that nobody has: clocks may stand still, and process ids are the same in every container."""
+        first = self.folder
+        for number in range(1, 1000):
+            try:
+                self.folder.mkdir(parents=True)
+                return
+            except FileExistsError:
+                self.folder = first.with_name(f"{first.name}-{number}")
+        raise FileExistsError(errno.EEXIST, "folders of this name exist", str(first))
+
     def _overflow(self) -> int:
         if not self._overflowed:
             self._overflowed = True
             self.on_stop("*", WHY_STRINGS)
         return self._ids.get(OVERFLOW, 0)
 
-    def _fail(self, fault: OSError) -> None:
+    def _fail(self, why: str) -> None:
         """Stop writing texts, and with them whatever refers to new ones."""
-        why = WHY_SPACE if fault.errno in (errno.ENOSPC, errno.EDQUOT) else WHY_IO
         if not self._broken:
             self._broken = True
             self.on_stop("*", why)
@@ -237,7 +269,7 @@ class Sink:
 
     def _grow(self, rows: _Rows) -> None:
         """Reserve and map the next chunk, or stop the relation. Other threads may still use the old map."""
-        chunk = min(max(rows.capacity, FIRST_CHUNK), LAST_CHUNK)
+        chunk = GAP_CHUNK if rows.relation == GAP else min(max(rows.capacity, FIRST_CHUNK), LAST_CHUNK)
         if self._closed or self._broken:  # a gap for all relations was recorded already
             rows.stopped = True
             return
@@ -252,8 +284,7 @@ class Sink:
             finally:
                 os.close(descriptor)
         except (OSError, ValueError) as fault:
-            full = isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT)
-            self._stop(rows, WHY_SPACE if full else WHY_IO)
+            self._stop(rows, _reason(fault))
             return
         rows.capacity += chunk
         self._used += chunk
@@ -263,6 +294,17 @@ class Sink:
             rows.stopped = True
             if rows.relation != GAP:
                 self.on_stop(rows.relation, why)
+
+
+def _reason(fault: OSError | ValueError) -> str:
+    """Return why a file could not be written; a limit on the size of files is a lack of space, too."""
+    full = isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return WHY_SPACE if full else WHY_IO
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    about = os.fstat(descriptor)
+    return about.st_dev, about.st_ino
 
 
 def _reserve(descriptor: int, start: int, length: int) -> None:
@@ -295,6 +337,7 @@ def _compile(
     if texts:
         lines += ["    try:", *(f"        i{name} = ids[{name}]" for name in texts)]
         lines += ["    except KeyError:", *(f"        i{name} = intern({name})" for name in texts)]
+        lines += [f"        if min({', '.join(f'i{name}' for name in texts)}, 0) < 0: return"]
     lines += [
         "    offset = rows.next()",
         "    try:",

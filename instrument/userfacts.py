@@ -7,6 +7,7 @@ import numbers
 import re
 from typing import TYPE_CHECKING
 
+from tcrules.instrument.privacy import encodable
 from tcrules.instrument.schema import BY_NAME, TYPES
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def check_fact(relation: str, columns: Mapping[str, object], step: int) -> dict[
 def _plain(name: str, value: object) -> Value:
     if isinstance(value, bool):
         return value
-    if isinstance(value, str):  # exactly a text, and one that can be encoded
-        return str.encode(value, "utf-8", "backslashreplace").decode()
+    if isinstance(value, str):
+        return encodable(value)
     if isinstance(value, numbers.Integral):
         number = int(value)
         if not -(2**63) <= number < 2**63:

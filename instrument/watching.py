@@ -14,12 +14,12 @@ from tcrules.instrument import session as sessions
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import MANIFEST, create_run, read_manifest, write_manifest
 from tcrules.instrument.privacy import redact
+from tcrules.instrument.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import torch
-    from tcrules.instrument.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,21 +93,22 @@ def _create(run: Path | str | None) -> Path:
         create_run(folder, getattr(sys, "orig_argv", words))
     except RunError:
         # another rank of the same job may have created it a moment ago, or be about to write what it is
-        if not _group_size() > 1 or _manifest(folder).status != "running":
+        if not _group_size() > 1 or not _is_begun(folder):
             raise
     return folder
 
 
-def _manifest(folder: Path, patience_s: float = 10.0) -> Manifest:
-    """Read a manifest that another process is writing.
+def _is_begun(folder: Path, patience_s: float = 10.0) -> bool:
+    """Whether a run goes on there, and not one of a job that was killed: two must not be mixed.
 
     Raises:
-        RunError: there is none in the end.
+        RunError: it is no run.
     """
     end = time.monotonic() + patience_s
     while not (folder / MANIFEST).exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    return read_manifest(folder)
+        time.sleep(0.01)  # the other process is about to write it
+    manifest = read_manifest(folder)
+    return manifest.status == "running" and is_alive(manifest.pid, manifest.host)
 
 
 def _finish(folder: Path, status: str, alone: bool) -> None:

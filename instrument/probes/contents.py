@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from tcrules.instrument.fingerprint import combine, fingerprint_bytes
 from tcrules.instrument.probes.models import unwrap
-from tcrules.instrument.probes.values import sample_print
+from tcrules.instrument.probes.values import key_name, sample_print
 from torch import nn
 from torch.optim import Optimizer
 
@@ -104,8 +104,7 @@ def inspect(value: Any) -> Content:
 
 def _join(path: str, key: Any) -> str:
     """Return the path of an entry; a key that is an object is not asked what it is called."""
-    name = str(key) if type(key) in (str, int) else type(key).__name__
-    return f"{path}.{name}" if path else name
+    return f"{path}.{key_name(key)}" if path else key_name(key)
 
 
 def _add_module(content: Content, path: str, module: nn.Module) -> None:

@@ -11,7 +11,7 @@ import torch
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
-from tcrules.instrument.probes.values import local, sample_print
+from tcrules.instrument.probes.values import key_name, local, sample_print
 from tcrules.instrument.probes.workers import WHY_NOT_TRACED, is_traced
 from torch.utils.data import dataloader, sampler
 
@@ -267,8 +267,7 @@ def fields(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple
     else:
         return
     for key, item in items:
-        # a key that is data, like a tensor, is told by its class only
-        name = str(key) if type(key) in (str, int) else type(key).__name__
+        name = key_name(key)
         yield from fields(item, f"{path}.{name}" if path else name, depth - 1)
 
 

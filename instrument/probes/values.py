@@ -188,6 +188,11 @@ def _is_float(tensor: torch.Tensor) -> bool:
     return bool(tensor.is_floating_point() or tensor.is_complex())
 
 
+def key_name(key: Any) -> str:
+    """Return a key of a container as part of a path; one that is data, or of a class of the user's, by its class."""
+    return str(key) if type(key) in (str, int) else type(key).__name__
+
+
 def tensors_in(value: Any, depth: int = 3) -> Iterator[torch.Tensor]:
     """Yield the tensors in arguments or results: nested tuples, lists and dicts, not opaque objects."""
     if isinstance(value, torch.Tensor):
