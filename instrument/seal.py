@@ -46,9 +46,9 @@ def seal(run: Path) -> Manifest:
 
 
 def _seal(run: Path, manifest: Manifest) -> Manifest:
-    for left in (*run.glob(".facts-*"), *run.glob(".old-*")):
-        shutil.rmtree(left, ignore_errors=True)  # of a conversion that was killed
     target, old = run / f".facts-{os.getpid()}", run / f".old-{os.getpid()}"
+    for leftover in (target, old):  # of a killed process that had the same number
+        shutil.rmtree(leftover, ignore_errors=True)
     segments = _names(run)
     alive = is_recording(read_segments(run)[0], manifest.host)
     try:
