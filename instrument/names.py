@@ -78,6 +78,16 @@ def class_name(module: torch.nn.Module) -> str:
     return others[1].__name__ if sharded else cls.__name__
 
 
+def bare_optimizer(optimizer: object) -> object:
+    """Return the optimizer behind an object that has no groups of its own (Accelerate wraps all optimizers so)."""
+    while isinstance(own := getattr(optimizer, "__dict__", None), dict) and "param_groups" not in own:
+        inner = own.get("optimizer")
+        if inner is None or not hasattr(inner, "param_groups"):
+            break
+        optimizer = inner
+    return optimizer
+
+
 class Names:
     """Names of the objects of one process; safe in any thread, holds no object alive.
 
@@ -112,8 +122,8 @@ class Names:
 
     # ------------------------------------------------------------------ named at once
     def optimizer(self, optimizer: object) -> str:
-        """Return e.g. `AdamW#0`."""
-        return self._ordinal("optimizer", optimizer)
+        """Return e.g. `AdamW#0`; an object that merely stands in front of an optimizer has the optimizer's name."""
+        return self._ordinal("optimizer", bare_optimizer(optimizer))
 
     def scheduler(self, scheduler: object) -> str:
         """Return e.g. `StepLR#0`."""

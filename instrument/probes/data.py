@@ -147,6 +147,8 @@ class Loaders:
             self.epochs.put(loader, epochs)
             kind, shuffle = describe_sampler(loader)
             batch = getattr(loader, "batch_size", None)
+            if batch is None:
+                batch = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
             self._put(
                 name, kind, shuffle, loader.num_workers, -1 if batch is None else batch, _length(loader)
             )
@@ -286,7 +288,13 @@ def describe_sampler(loader: Any) -> tuple[str, bool]:
     """Return the class of a loader's sampler, and whether it is meant to change the order each epoch."""
     found = getattr(loader, "sampler", None)
     custom = getattr(loader, "batch_sampler", None)
-    if custom is not None and type(custom) is not sampler.BatchSampler:
+    while isinstance(inner := getattr(custom, "batch_sampler", None), sampler.BatchSampler):
+        custom = inner  # sharded among ranks
+    if type(custom) is sampler.BatchSampler:
+        found = (
+            custom.sampler
+        )  # a loader that is given one has a sequential sampler of its own, and never uses it
+    elif custom is not None:
         found = custom
     shuffle = getattr(found, "shuffle", None)
     if not isinstance(shuffle, bool):

@@ -13,7 +13,15 @@ import torch
 from tcrules.instrument.attach import launch
 from tcrules.instrument.runs import open_run
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 DATA = TensorDataset(torch.arange(10.0).reshape(5, 2), torch.zeros(5))
 
@@ -72,6 +80,7 @@ def test_nested_batches_and_samplers(record: Any):
             pass
         list(DataLoader(DATA, sampler=WeightedRandomSampler([1.0] * 5, 5)))
         next(iter(DataLoader(DATA, batch_size=None)))
+        next(iter(DataLoader(DATA, batch_sampler=BatchSampler(RandomSampler(DATA), 3, False))))
 
     facts = record(train)
     assert facts("batch_field", "field", "constant", where="loader = 'DataLoader#0'") == [
@@ -79,7 +88,8 @@ def test_nested_batches_and_samplers(record: Any):
         ("pair.label", False),
         ("list.0", True),
     ]
-    assert facts("loader", "shuffle", "batch_size") == [(False, 2), (True, 1), (False, -1)]
+    assert facts("loader", "shuffle", "batch_size") == [(False, 2), (True, 1), (False, -1), (True, 3)]
+    assert facts("loader", "sampler")[-1] == "RandomSampler"
 
 
 def test_a_loop_that_breaks_ends_its_iteration(record: Any):
