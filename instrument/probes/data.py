@@ -287,7 +287,7 @@ def is_constant(tensor: torch.Tensor) -> bool:
 def describe_sampler(loader: Any) -> tuple[str, bool]:
     """Return the class of a loader's sampler, and whether it is meant to change the order each epoch."""
     found = getattr(loader, "sampler", None)
-    custom = getattr(loader, "batch_sampler", None)
+    custom: Any = getattr(loader, "batch_sampler", None)
     while isinstance(inner := getattr(custom, "batch_sampler", None), sampler.BatchSampler):
         custom = inner  # sharded among ranks
     if type(custom) is sampler.BatchSampler:
