@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: What a run folder consists of; other things in it are not ours to remove.
 OURS = frozenset({MANIFEST, "facts", "segments", "statistics.json"})
+#: Levels of folders that are looked into: experiment/run.
+DEPTH = 2
 NO_RUN, DAMAGED, UNREADABLE = "no run", "damaged", "no permission"
 
 
@@ -46,7 +48,7 @@ class Overview(NamedTuple):
 
 
 def overviews(folders: Iterable[Path]) -> Iterator[Overview]:
-    """Describe the runs in folders, by name: a folder that is a run itself, else what lies in it.
+    """Describe the runs in folders, by name: a folder that is a run itself, else what lies in it, two levels deep.
 
     Nothing that is found there ends the list; what cannot be read is listed as such.
 
@@ -56,15 +58,25 @@ def overviews(folders: Iterable[Path]) -> Iterator[Overview]:
     for folder in folders:
         if not folder.exists():
             raise RunError(f"there is no folder '{folder}'", "record a run with: tcrules record -o RUN -- …")
-        if not folder.is_dir() or (folder / MANIFEST).exists():
-            yield overview(folder)
-            continue
-        try:
-            inside = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[:1] != ".")
-        except OSError as fault:
-            yield Overview(folder, UNREADABLE, why=fault.strerror or "it cannot be read")
-            continue
-        yield from map(overview, inside)
+        yield from _inside(folder, DEPTH)
+
+
+def _inside(folder: Path, depth: int) -> Iterator[Overview]:
+    """The folder itself if it is a run, or holds none; else the runs that it holds, and what is no run beside them."""
+    try:
+        is_run = not folder.is_dir() or (folder / MANIFEST).exists()
+        inside = [] if is_run else sorted(p for p in folder.iterdir() if p.is_dir() and p.name[:1] != ".")
+    except OSError as fault:
+        yield Overview(folder, UNREADABLE, why=fault.strerror or "it cannot be read")
+        return
+    if is_run or depth == 0:
+        yield overview(folder)
+        return
+    found = [one for path in inside for one in _inside(path, depth - 1)]
+    if depth < DEPTH and all(one.status == NO_RUN for one in found):
+        yield overview(folder)
+    else:
+        yield from found
 
 
 def overview(path: Path) -> Overview:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import platform
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, require_free, write_manifest
+from tcrules.instrument.processes import is_alive
 from tcrules.instrument.tables import Tables, as_array
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ class NewRun:
         self.run = Path(run).absolute()
         require_free(self.run, overwrite)
         self._home = self.run.parent / f".{self.run.name}.import-{os.getpid()}"
+        self._drop_leftovers()
         try:
             (self._home / "facts").mkdir(parents=True)
         except OSError as fault:
@@ -51,8 +55,13 @@ class NewRun:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        import duckdb
+
         self._close()
         shutil.rmtree(self._home, ignore_errors=True)
+        if isinstance(fault, duckdb.Error):
+            why = str(fault).splitlines()[0]
+            raise RunError(f"the run '{self.run}' cannot be written: {why}", "is the disk full?") from fault
 
     def declare(self, relation: str, types: Mapping[str, str]) -> None:
         """Make a relation of the user's, with the base types of its columns in their order."""
@@ -98,6 +107,15 @@ class NewRun:
         if self.run.exists():
             shutil.rmtree(self.run)
         os.rename(self._home, self.run)
+
+    def _drop_leftovers(self) -> None:
+        """Remove what imports into the same place have left that were killed."""
+        for path in self.run.parent.glob(f".{glob.escape(self.run.name)}.import-*"):
+            number = path.name.rpartition("-")[2]
+            if number.isdigit() and (
+                int(number) == os.getpid() or not is_alive(int(number), platform.node())
+            ):
+                shutil.rmtree(path, ignore_errors=True)
 
     def _flush_all(self) -> None:
         for relation in list(self._waiting):

@@ -240,6 +240,19 @@ def test_facts_of_a_run_are_not_imported_without_what_it_recorded(data: Path, tm
         assert "copy the run folder" in done.stderr
 
 
+def test_a_full_disk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_tables: object) -> None:
+        raise duckdb.IOException("Could not write file: No space left on device")
+
+    monkeypatch.setattr("tcrules.instrument.tables.Tables.finish", full)
+    (data / "step.csv").write_text(STEPS)
+    (tmp_path / f".run.import-{2**22 + 1}").mkdir()  # of an import that was killed
+    done = command("import", "csv", data, "-o", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "No space left" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [data.name]
+
+
 def test_large_sources_wait_in_a_file(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(files, "IN_MEMORY", 0)
     monkeypatch.setattr("tcrules.importing.target.BUFFER", 7)

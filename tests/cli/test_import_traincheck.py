@@ -176,6 +176,23 @@ def test_selective_sampled_and_compiled_traces_have_gaps(folder: Path):
     assert any("the trace was sampled" in note for note in run.notes)
 
 
+def test_many_steps_that_were_left_out_are_one_gap(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tcrules.importing.traincheck.process.MOST_GAPS", 2)
+    trace = Trace()
+    for number in (1, 2, 5, 8, 9, 12):
+        trace.step(number)
+    gaps = [gap for gap in coverage(open_run(imported(trace.write(folder)))).gaps if gap.relation == "*"]
+    assert [(gap[2:4], gap.recorded) for gap in gaps] == [((3, 11), ((5, 5), (8, 9)))]
+
+
+def test_step_numbers_that_are_no_count(folder: Path):
+    trace = Trace()
+    for number in (1, 1_700_000_000):
+        trace.step(number)
+    gaps = coverage(open_run(imported(trace.write(folder)))).gaps
+    assert [gap[1:4] for gap in gaps] == [("*", 0, -1)]
+
+
 def test_without_arguments_there_are_no_doubtful_facts(folder: Path):
     trace = training(2)
     for place, line in enumerate(trace.lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from tcrules.instrument.manifest import create_run, read_manifest, write_manifest
+from tcrules.instrument.sink import Sink
 
 from tcrules.cli.main import cli
 from tcrules.importing.traincheck.importer import import_trace
@@ -61,6 +63,25 @@ def test_all_folders_are_listed_with_what_they_are(folder: Path):
     assert good["facts"] > 50
     assert good["size"] == sum(path.stat().st_size for path in (folder / "good").rglob("*") if path.is_file())
     assert found["going"]["facts"] == -1
+
+
+def test_experiments_with_runs_in_them(folder: Path, healthy: Path):
+    for name in ("a", "b"):
+        shutil.copytree(healthy, folder / "experiment" / name)
+    (folder / "other" / "deep" / "deeper").mkdir(parents=True)
+    listed = [Path(one["path"]) for one in json.loads(command("runs", folder, "--json").stdout)]
+    assert {folder / "experiment" / "a", folder / "experiment" / "b", folder / "other"} <= set(listed)
+    assert len(listed) == 10
+
+
+def test_a_run_that_goes_on_shows_its_steps(folder: Path):
+    sink = Sink(
+        folder / "going" / "segments" / "1-1", describe=lambda: {"pid": os.getpid(), "status": "running"}
+    )
+    for step in range(7):
+        sink.writer("step")(step, step, step)
+    one = json.loads(command("runs", folder / "going", "--json").stdout)[0]
+    assert (one["status"], one["steps"], one["ranks"], one["facts"]) == ("running", 7, 1, -1)
 
 
 def test_the_table_goes_to_stdout(folder: Path):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.importing.traincheck.values import text
 from tcrules.instrument.clock import Clock
+from tcrules.instrument.schema import SAMPLED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 MOST_REMEMBERED = 200_000
 #: More gaps of one kind become one that spans them all.
 MOST_GAPS = 500
-SAMPLED = "the trace was sampled: this step was left out"
+#: Step numbers that are further apart are no count of steps.
+MOST_STEPS = 10_000_000
+NO_COUNT = "the step numbers of the trace are no count"
+LEFT_OUT = "the trace was sampled: this step was left out"
 
 
 @dataclass(slots=True)
@@ -133,20 +137,28 @@ class Process:
     def gap_facts(self) -> list[tuple[str, int, int, str]]:
         """All gaps as (relation, first step, last step, why)."""
         found = [(relation, 0, -1, why) for relation, why in self.unsure.items()]
-        left_out = self._left_out()
-        for (relation, why), steps in {**self.gaps, ("*", SAMPLED): left_out}.items():
-            ranges = _ranges(sorted(steps))
+        if self.spans and max(self.spans) - min(self.spans) > MOST_STEPS:
+            found.append(("*", 0, -1, NO_COUNT))
+        for (relation, why), steps in {**self.gaps, ("*", LEFT_OUT): self.left_out()}.items():
+            ranges = ranges_of(sorted(steps))
             if len(ranges) > MOST_GAPS:
                 ranges = [(ranges[0][0], ranges[-1][1])]
+                why = SAMPLED if why == LEFT_OUT else why
             found += [(relation, first, last, why) for first, last in ranges]
         return found
 
-    def _left_out(self) -> set[int]:
+    def recorded_steps(self) -> list[tuple[int, int]]:
+        """Stretches of steps that are in the trace after all, where steps that are not are told as one gap."""
+        left_out = self.left_out()
+        if len(ranges_of(sorted(left_out))) <= MOST_GAPS:
+            return []
+        return ranges_of([step for step in range(min(left_out), max(left_out) + 1) if step not in left_out])
+
+    def left_out(self) -> set[int]:
         """Steps between the first and the last that the trace does not have, or was not meant to have."""
-        last = max(self.spans, default=0)
-        if last >= 10_000_000:  # no counter of steps
-            return set()
-        first = min(self.spans, default=0)
+        first, last = min(self.spans, default=0), max(self.spans, default=0)
+        if last - first > MOST_STEPS:
+            return set()  # `gap_facts` tells a gap that spans them all
         return {
             step
             for step in range(first, last + 1)
@@ -154,7 +166,12 @@ class Process:
         }
 
 
-def _ranges(steps: list[int]) -> list[tuple[int, int]]:
+def ranges_of(steps: list[int]) -> list[tuple[int, int]]:
+    """Steps in order as stretches (first, last).
+
+    >>> ranges_of([1, 2, 3, 7])
+    [(1, 3), (7, 7)]
+    """
     found: list[tuple[int, int]] = []
     for step in steps:
         if found and found[-1][1] == step - 1:

@@ -48,6 +48,8 @@ def summarise(
             target.add("step", rank, step, span.begin, span.end)
         for relation, first, last, why in process.gap_facts():
             target.add("instrument_gap", rank, relation, first, last, why)
+        for first, last in process.recorded_steps():
+            target.add("recorded_steps", rank, first, last)
     target.renumber_ranks(ranks)
     ended = not any(process.open_calls for process in processes)
     if not ended:
@@ -77,7 +79,7 @@ def _covers(process: Process, header: Header) -> list[str]:
     covered = [name for name, needed in events.COVERED.items() if _traced(process, needed)]
     if "location" in process.seen:
         covered.append("location")
-    return ["call", "step", *(name for name in covered if name not in process.unsure)]
+    return ["call", "step", "recorded_steps", *(name for name in covered if name not in process.unsure)]
 
 
 def _traced(process: Process, needed: Sequence[str]) -> bool:
