@@ -215,6 +215,21 @@ RELATIONS: tuple[Relation, ...] = (
         second string path of the later owner
         at time when
         """),
+    _relation("replacement", "structure", 1, "A part of a model that was met before was replaced by another.", """
+        module module the module that holds it
+        name string attribute
+        kind string parameter or module
+        step step when
+        at time when
+        owned bool an optimizer had what was there before, or some of it
+        """),
+    _relation("alias", "structure", 4,
+              "Two tensors of models, not the same, lie in one memory; in the first steps, then sampled.", """
+        first string parameter or buffer
+        second string parameter or buffer that begins inside of it
+        step step when
+        at time when
+        """),
     _relation("tie_state", "structure", 4, "Whether a tie still holds when the model trains.", """
         root module the model
         first string path

@@ -18,7 +18,18 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "backward": ("step", "gradient_point"),
     "clipping": ("gradient_point",),
     # which parameter was made when and is part of what
-    "structure": ("call", "location", "init_call", "tie", "tie_state", "copy", "mode_change", "model_loaded"),
+    "structure": (
+        "call",
+        "location",
+        "init_call",
+        "tie",
+        "tie_state",
+        "copy",
+        "mode_change",
+        "model_loaded",
+        "replacement",
+        "alias",
+    ),
     # what is computed from which batch
     "data": ("forward", "worker_rng", "batch_sample", "epoch_end", "batch_use", "setting"),
     "loss": ("batch_use",),

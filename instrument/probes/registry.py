@@ -27,6 +27,7 @@ from tcrules.instrument.probes import (
     moving,
     optimizer,
     recompute,
+    replacing,
     samples,
     scaler,
     scheduler,
@@ -62,6 +63,7 @@ def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
 #: Name, relations, installation. Later ones may use earlier ones.
 PROBES: tuple[Probe, ...] = (
     Probe("structure", structure.RELATIONS, lambda shared, _: structure.install(shared)),
+    Probe("replacing", replacing.RELATIONS, lambda shared, _: replacing.install(shared)),
     Probe("ties", ties.RELATIONS, lambda shared, _: ties.install(shared)),
     Probe("states", states.RELATIONS, lambda shared, _: states.States(shared)),
     Probe("rng", generators.RELATIONS, lambda shared, _: generators.Generators(shared)),

@@ -226,3 +226,45 @@ def test_nothing_is_kept_alive(record: Any):
         assert [reference() for reference in gone] == [None] * 4
 
     record(train)
+
+
+def test_parts_that_are_replaced(record: Any):
+    def train() -> None:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        model[0] = nn.Linear(2, 2)  # nobody has used it yet
+        sgd = torch.optim.SGD(model[0].parameters(), lr=0.1)
+        for number in range(2):
+            sgd.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            sgd.step()
+            if number == 0:
+                model[1].weight = nn.Parameter(torch.ones(2, 2))
+                model[0].bias = model[0].bias
+                model[0] = nn.Linear(2, 2)
+
+    assert record(train)("replacement", "module", "name", "kind", "step", "owned") == [
+        ("Sequential.1", "weight", "parameter", 0, False),
+        ("Sequential", "0", "module", 0, True),
+    ]
+
+
+def test_tensors_in_one_memory(record: Any):
+    def train() -> None:
+        model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2))
+        other = nn.Linear(2, 2)
+        both = torch.zeros(8)
+        other.weight.data, other.bias.data = both[:4].view(2, 2), both[6:]  # one storage, apart
+        sgd = torch.optim.SGD([*model.parameters(), *other.parameters()], lr=0.1)
+        for number in range(18):
+            if number == 1:
+                model[1].weight.data = model[0].weight.data
+            if number == 16:
+                model[2].running_mean = other.weight.data[1]
+            sgd.zero_grad()
+            other(model(torch.randn(3, 2))).sum().backward()
+            sgd.step()
+
+    assert record(train)("alias", "first", "second", "step") == [
+        ("0.weight", "1.weight", 1),
+        ("weight", "2.running_mean", 16),
+    ]
