@@ -82,7 +82,19 @@ class RunFolder:
             facts = one("SELECT sum(num_rows) FROM parquet_file_metadata(?)", self.facts / "*.parquet")
             steps = one("SELECT count(DISTINCT step) FROM read_parquet(?)", self.facts / "step.parquet")
         processes = len(self.manifest.processes)
-        return f"{_count(processes, 'process', 'es')}, {_count(steps, 'step')}, {_count(facts, 'fact')}"
+        size = sum(path.stat().st_size for path in self.facts.glob("*.parquet"))
+        counts = _count(processes, "process", "es"), _count(steps, "step"), _count(facts, "fact")
+        return ", ".join([*counts, f"{size / 1e6:.1f} MB", *self._cost()])
+
+    def _cost(self) -> list[str]:
+        """What recording cost the process that paid most."""
+        told = [cost for process in self.manifest.processes if isinstance(cost := process.get("cost"), dict)]
+        measured = [cost for cost in told if cost.get("training", 0) > 0]
+        if not measured:
+            return []
+        most = max(measured, key=lambda cost: cost["recording"] / cost["training"])
+        share = most["recording"] / most["training"]
+        return [f"{share:.1%} of the training's time ({_count(int(most['recorded_steps']), 'step')} in full)"]
 
 
 class Gap(NamedTuple):

@@ -202,4 +202,5 @@ def _describe(process: Process) -> dict[str, Any]:
         "pid": process.segment.pid, "rank": process.rank, "role": process.role, "ended": process.ended,
         "world_size": process.world_size, "covers": [name for name in covers if name in BY_NAME],
         "user": sorted({name for name, _ in process.segment.user_facts()}),
+        "cost": process.segment.meta.get("cost"),
     }  # fmt: skip

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import contextmanager
 from functools import wraps
 from itertools import count
 from pathlib import Path
@@ -22,6 +21,7 @@ from tcrules.instrument.clock import Clock
 from tcrules.instrument.layout import NAMES, USER
 from tcrules.instrument.location import Locator
 from tcrules.instrument.names import Names
+from tcrules.instrument.needs import Needs
 from tcrules.instrument.place import distributed as _distributed
 from tcrules.instrument.place import in_loader_worker
 from tcrules.instrument.privacy import blame, redact
@@ -69,6 +69,8 @@ class Session:
 
     Attributes:
         clock: event times and step numbers.
+        needs: the relations that are wanted (option `relations`, default all).
+        cost: tells what recording took so far.
         names: names of objects.
         local: per thread; `local.inside` is set while a guarded probe runs, so that its own torch calls are
             not recorded, and `local.stack` holds the open frames.
@@ -87,7 +89,9 @@ class Session:
         limit = int(self.options.get("limit_bytes", DEFAULT_LIMIT))
         self.sink = Sink(self._segment(), limit=limit, describe=self._describe)
         self.names = Names(lambda data: self._note_name(data), self._made, self._gone)
-        self.put: Callable[[str], Writer] = self.sink.writer
+        self.needs = Needs(self.options.get("relations"))
+        self.put: Callable[[str], Writer] = self.needs.put(self.sink.writer)
+        self.cost: Callable[[], dict[str, float]] = dict
         self.next_call: Callable[[], int] = count(1).__next__
         self._locator = Locator()
         self._call, self._location = self.put("call"), self.put("location")
@@ -115,7 +119,7 @@ class Session:
 
     def covers(self, *relations: str, probe: str = "") -> None:
         """Say that `relations` are recorded in this process; if `probe` fails they get a gap."""
-        self._covered.update(relations)
+        self._covered.update(self.needs.complete.intersection(relations))
         if probe:
             self._probes.setdefault(probe, set()).update(relations)
         self.sink.write_meta()
@@ -218,20 +222,6 @@ class Session:
         """Whether a probe was switched off."""
         return probe in self._disabled
 
-    @property
-    def inside(self) -> bool:
-        """Whether this thread runs a guarded probe."""
-        return self.local.inside
-
-    @contextmanager
-    def quiet(self) -> Iterator[None]:
-        """Record nothing that this thread does within."""
-        before, self.local.inside = self.local.inside, True
-        try:
-            yield
-        finally:
-            self.local.inside = before
-
     # ------------------------------------------------------------------ life
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call `callback` when the session closes, latest first: probes take back their patches."""
@@ -301,6 +291,7 @@ class Session:
             "world_size": world,
             "distributed": distributed,
             "covers": sorted(self._covered),
+            "cost": self.cost(),
             "python": sys.version.split()[0],
             "torch": str(getattr(sys.modules.get("torch"), "__version__", "")),
         }

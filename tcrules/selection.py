@@ -69,6 +69,11 @@ def load_selection(selection: Selection) -> Program:
     return replace(rules.program, invariants=_selected(rules.program.invariants, selection.only))
 
 
+def needed(program: Program) -> frozenset[str]:
+    """The recorded relations that the rules read: what must be recorded to check them."""
+    return frozenset().union(*(rule.needs | rule.watched for rule in program.invariants))
+
+
 def load_query(
     body: str, selection: Selection, own: Mapping[str, Relation] | None = None
 ) -> tuple[Program, Invariant]:

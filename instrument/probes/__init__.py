@@ -25,6 +25,8 @@ class Probe:
     name: str
     relations: tuple[str, ...]
     install: Callable[[Any, dict[str, Any]], Any]
+    #: It is left out where none of its relations is wanted; those that use it do without.
+    optional: bool = False
 
 
 def install(session: Session) -> None:
@@ -39,6 +41,11 @@ def install(session: Session) -> None:
         session.guard(name, *relations)
     made: dict[str, Any] = {}
     for probe in PROBES:
+        given = *probe.relations, *FEEDS.get(probe.name, ())
+        if given and "*" not in given and not session.needs.any(given):
+            shared.idle.add(probe.name)
+            if probe.optional:
+                continue
         try:
             made[probe.name] = probe.install(shared, made)
             session.covers(*probe.relations, probe=probe.name)

@@ -33,6 +33,7 @@ class Backward:
     def __init__(self, shared: Shared, structure: Structure, points: Points | None) -> None:
         self.shared, self.structure, self.points = shared, structure, points
         self.session, self.book = shared.session, shared.book
+        self._compares = shared.session.needs.any(("accumulate", "gradient_point"))
         self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
 
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
@@ -46,7 +47,7 @@ class Backward:
         if isinstance(start, torch.Tensor) and not is_real(start):
             return None
         with self.book.reading:
-            before = self._before()
+            before = self._before() if self._compares else []
         return "", (self._loss(start), before)
 
     def _loss(self, start: Any) -> float:

@@ -78,13 +78,14 @@ class Forward:
         states: States,
         generators: Generators,
         batches: Batches,
-        dropout: Dropout,
+        dropout: Dropout | None,
     ) -> None:
         self.shared = shared
         self.session, self.clock = shared.session, shared.clock
         self.structure, self.ties = structure, ties
         self.states, self.generators, self.batches = states, generators, batches
         self.dropout = dropout
+        self._layers = shared.session.needs.any(("module_call", "dropout_call"))
         self._put, self._put_layer = shared.session.put("forward"), shared.session.put("module_call")
 
     # ------------------------------------------------------------------ outermost calls
@@ -149,7 +150,9 @@ class Forward:
             self.shared.book.trained_here(record)
             self._synced(run)
         kind = (run.training, run.grad, run.autocast)
-        context.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
+        context.sampled = self._layers and (
+            step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
+        )
         if context.sampled:
             record.kinds.add(kind)
             context.layers = dict(record.layers)
@@ -211,7 +214,8 @@ class Forward:
     # ------------------------------------------------------------------ layers
     def layer(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Record the call of a leaf layer."""
-        self.shared.safely("dropout", self.dropout.recurrent, module)
+        if self.dropout is not None:
+            self.shared.safely("dropout", self.dropout.recurrent, module)
         name, kind = context.layers[id(module)]
         calls = context.calls
         calls[name] = calls.get(name, 0) + 1

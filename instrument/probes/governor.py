@@ -62,6 +62,9 @@ class Governor:
         self._since = perf_counter()
         #: Seconds of a step: of its recording, and without; smoothed.
         self._cost = self._plain = 0.0
+        self._recording = self._training = 0.0
+        self._recorded = 0
+        session.cost = self.cost
         session.on_close(self.close)
 
     def evaluates(self) -> bool:
@@ -79,6 +82,9 @@ class Governor:
         now = perf_counter()
         spent, plain = self.spent, now - self._since - self.spent
         self.spent, self._since, self._evaluations = 0.0, now, 0
+        self._recorded += self.open and self._first <= step
+        if step > 0:  # which pays for what is made once
+            self._recording, self._training = self._recording + spent, self._training + plain
         if step < self.warm_up - WINDOW:
             return  # kernels are chosen, files are opened
         self._measure(spent, plain, recorded=self.open and self._first <= step)
@@ -93,6 +99,10 @@ class Governor:
         """The run is over: what was recorded last counts."""
         if self.open and self._gap and self._first <= self.session.clock.step:
             self._put(self._first, self.session.clock.step)
+
+    def cost(self) -> dict[str, float]:
+        """Seconds that recording took since the first step ended, those that training took, and the steps recorded."""
+        return {"recording": self._recording, "training": self._training, "recorded_steps": self._recorded}
 
     def _wanted(self, step: int) -> bool:
         return step < self.warm_up or self._period == 1 or step % self._period < STRETCH

@@ -50,8 +50,8 @@ def _copies(shared: Shared, made: dict[str, Any]) -> None:
 
 
 def _forward(shared: Shared, made: dict[str, Any]) -> None:
-    parts = (made[name] for name in ("structure", "ties", "states", "rng", "batches", "dropout"))
-    forward.install(shared, forward.Forward(shared, *parts))
+    parts = made["structure"], made["ties"], made["states"], made["rng"], made["batches"]
+    forward.install(shared, forward.Forward(shared, *parts, made.get("dropout")))
 
 
 def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
@@ -79,14 +79,19 @@ PROBES: tuple[Probe, ...] = (
         data.RELATIONS,
         lambda shared, made: data.install(shared, made["batches"], made.get("workers"), made.get("samples")),
     ),
-    Probe("dropout", dropout.RELATIONS, lambda shared, _: dropout.install(shared)),
+    Probe("dropout", dropout.RELATIONS, lambda shared, _: dropout.install(shared), optional=True),
     Probe("forward", forward.RELATIONS, _forward),
     Probe("copies", copies.RELATIONS, _copies),
     Probe("initialisation", initialisation.RELATIONS, lambda shared, _: initialisation.install(shared)),
-    Probe("mode", mode.RELATIONS, lambda shared, _: mode.install(shared)),
-    Probe("moving", moving.RELATIONS, lambda shared, made: moving.install(shared, made.get("optimizer"))),
-    Probe("autocasting", autocasting.RELATIONS, lambda shared, _: autocasting.install(shared)),
-    Probe("loss", loss.RELATIONS, lambda shared, made: loss.install(shared, made["batches"])),
+    Probe("mode", mode.RELATIONS, lambda shared, _: mode.install(shared), optional=True),
+    Probe(
+        "moving",
+        moving.RELATIONS,
+        lambda shared, made: moving.install(shared, made.get("optimizer")),
+        optional=True,
+    ),
+    Probe("autocasting", autocasting.RELATIONS, lambda shared, _: autocasting.install(shared), optional=True),
+    Probe("loss", loss.RELATIONS, lambda shared, made: loss.install(shared, made["batches"]), optional=True),
     Probe(
         "backward",
         backward.RELATIONS,
@@ -94,18 +99,21 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe("clearing", clearing.RELATIONS, lambda shared, _: clearing.install(shared)),
     Probe(
-        "clipping", clipping.RELATIONS, lambda shared, made: clipping.install(shared, made.get("gradients"))
+        "clipping",
+        clipping.RELATIONS,
+        lambda shared, made: clipping.install(shared, made.get("gradients")),
+        optional=True,
     ),
     Probe(
         "scaler",
         scaler.RELATIONS,
         lambda shared, made: scaler.install(shared, made["optimizer"], made.get("gradients")),
     ),
-    Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared)),
-    Probe("configuring", configuring.RELATIONS, configuring.install),
-    Probe("generation", generation.RELATIONS, lambda shared, _: generation.install(shared)),
-    Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared)),
-    Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared)),
+    Probe("scheduler", scheduler.RELATIONS, lambda shared, _: scheduler.install(shared), optional=True),
+    Probe("configuring", configuring.RELATIONS, configuring.install, optional=True),
+    Probe("generation", generation.RELATIONS, lambda shared, _: generation.install(shared), optional=True),
+    Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared), optional=True),
+    Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared), optional=True),
     Probe("recompute", (), lambda shared, _: recompute.install(shared)),
     Probe("transforms", (), lambda shared, _: transforms.install(shared)),
     Probe("compiling", (), lambda shared, _: compiling.install(shared)),

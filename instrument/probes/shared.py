@@ -48,6 +48,8 @@ class Shared:
         self.governor = Governor(session)
         #: Called when a step is over, with its number; before the first gradient forward of a step; and
         #: before the first backward of the process.
+        #: Probes of whose relations none is wanted.
+        self.idle: set[str] = set()
         self.step_over: list[tuple[str, Callable[[int], None]]] = []
         self.step_begins: list[tuple[str, Callable[[], None]]] = []
         self.first_backward: list[tuple[str, Callable[[], None]]] = []
@@ -109,7 +111,7 @@ class Shared:
 
     def safely(self, probe: str, callback: Callable[..., None], *args: Any) -> None:
         """Call another probe's code from within a guarded callback: a fault disables that probe, not the caller."""
-        if self.session.is_disabled(probe):
+        if probe in self.idle or self.session.is_disabled(probe):
             return
         try:
             callback(*args)

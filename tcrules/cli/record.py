@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,31 @@ Examples:
   tcrules record -o runs/b --overwrite -- torchrun --nproc-per-node 2 train.py
 """
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 command_settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What recording may cost."""
+    overhead = click.option(
+        "--overhead",
+        type=click.FloatRange(0),
+        default=0.02,
+        show_default=True,
+        metavar="SHARE",
+        help="Share of the training's time that recording may take, else steps are left out; 0: no limit.",
+    )
+    warm_up = click.option(
+        "--warm-up",
+        type=click.IntRange(0),
+        default=512,
+        show_default=True,
+        metavar="STEPS",
+        help="Steps that are recorded whatever it costs.",
+    )
+    return overhead(warm_up(command))
 
 
 @click.command(epilog=EPILOG, context_settings=command_settings)
@@ -23,24 +48,47 @@ command_settings = {"ignore_unknown_options": True, "allow_interspersed_args": F
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Folder to write."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run folder if it exists.")
+@click.option(
+    "--rules",
+    "rule_files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record only what this rule file and the shipped library read.",
+)
+@cost_options
 @click.argument("training", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
-def command(output: Path, overwrite: bool, training: tuple[str, ...]) -> None:
+def command(
+    output: Path,
+    overwrite: bool,
+    rule_files: tuple[Path, ...],
+    overhead: float,
+    warm_up: int,
+    training: tuple[str, ...],
+) -> None:
     """Record a training command into a run folder.
 
     COMMAND runs unchanged: its output and its exit code are passed through. What it does is recorded even if it
-    fails or is killed.
+    fails or is killed. By default all facts are recorded, so that rules can be learned from the run.
     """
-    code = record(output, training, overwrite=overwrite)
+    options: dict[str, object] = {"overhead": overhead, "warm_up": warm_up}
+    if rule_files:
+        from tcrules.selection import Selection, load_selection, needed
+
+        options["relations"] = sorted(needed(load_selection(Selection(rules=rule_files))))
+    code = record(output, training, overwrite=overwrite, options=options)
     suggest(f"tcrules check {output}", "check it against the shipped rules")
     sys.exit(code)
 
 
-def record(output: Path, training: tuple[str, ...], *, overwrite: bool) -> int:
+def record(
+    output: Path, training: tuple[str, ...], *, overwrite: bool, options: Mapping[str, object] | None = None
+) -> int:
     """Run the command under the recorder, report on stderr what was recorded, return the command's exit code."""
     from tcrules.instrument.attach import launch
     from tcrules.instrument.runs import open_run
 
-    code = launch(list(training), output, overwrite=overwrite)
+    code = launch(list(training), output, overwrite=overwrite, options=options)
     folder = open_run(output)
     remark(f"tcrules: recorded {folder.describe()} in {output}")
     if code:

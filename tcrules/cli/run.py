@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcrules.cli.common import limits, selection, selection_options
-from tcrules.cli.record import command_settings
+from tcrules.cli.record import command_settings, cost_options
 
 if TYPE_CHECKING:
     from tcrules.engine.ir import Value
@@ -35,6 +35,7 @@ Exit code: the command's if it fails; else 0 clean, 1 violations, 2 could not ch
 )
 @click.option("--overwrite", is_flag=True, help="Replace the run folder if it exists.")
 @selection_options
+@cost_options
 @click.argument("training", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 def command(
     output: Path | None,
@@ -44,18 +45,21 @@ def command(
     library: bool | None,
     only: tuple[str, ...],
     params: dict[str, Value],
+    overhead: float,
+    warm_up: int,
 ) -> None:
-    """Record a training command, then check it against the shipped library."""
+    """Record what the rules read of a training command, then check it against them: by default the shipped library."""
     from tcrules.cli.check import show
     from tcrules.cli.record import record
     from tcrules.engine.limits import within
-    from tcrules.selection import load_selection
+    from tcrules.selection import load_selection, needed
 
     chosen, most = selection(rule_files, library, only, params), limits()
     # A faulty rule file is reported before hours of training, not after.
-    load_selection(chosen)
+    relations = sorted(needed(load_selection(chosen)))
     run = output or Path("runs") / datetime.now().strftime("%Y%m%d-%H%M%S")
-    code = record(run, training, overwrite=overwrite)
+    options = {"overhead": overhead, "warm_up": warm_up, "relations": relations}
+    code = record(run, training, overwrite=overwrite, options=options)
     with within(most):
         checked = show(run, chosen, "text", verbose=False)
     sys.exit(code or checked)

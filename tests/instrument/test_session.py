@@ -47,7 +47,7 @@ def test_a_failing_probe_is_disabled_and_leaves_gaps(session: Session):
     why = gaps(session)[0][3]
     assert why.startswith("probe lossy failed: ValueError at ")
     assert "boom" not in why, "the text of an exception may quote anything"
-    assert not session.inside
+    assert not session.local.inside
 
 
 def test_an_interrupt_of_the_user_passes(session: Session):
@@ -57,7 +57,7 @@ def test_an_interrupt_of_the_user_passes(session: Session):
 
     with pytest.raises(KeyboardInterrupt):
         probe()
-    assert not session.inside and not session.is_disabled("p")
+    assert not session.local.inside and not session.is_disabled("p")
 
 
 def test_probes_do_not_see_themselves(session: Session):
@@ -70,8 +70,6 @@ def test_probes_do_not_see_themselves(session: Session):
             probe(depth - 1)
 
     probe(3)
-    with session.quiet():
-        probe(0)
     session.paused = True
     probe(0)
     assert seen == [3]
