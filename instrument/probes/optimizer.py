@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.identity import IdentityMap
-from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.context import context, in_backward
 from tcrules.instrument.probes.models import Owner
 from tcrules.instrument.probes.patching import argument, around
 from tcrules.instrument.probes.updates import number_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RELATIONS = ("optimizer", "member", "optimizer_step", "param_group")
 API = "torch.optim.Optimizer.step"
+WHY_INSIDE = "optimizers step inside of the backward: the gradients that it wrote are gone when it returns"
 _MARK = "_tcrules_step"
 
 
@@ -159,6 +160,8 @@ class Optimizers:
         if first is None or not is_real(first):
             return None
         record = self.record(optimizer)
+        if in_backward():
+            self.session.gap("accumulate", WHY_INSIDE)
         for outer in context.steps:
             if outer.optimizer is optimizer or self._belongs(optimizer, outer):
                 return None

@@ -103,6 +103,38 @@ def test_several_optimizers(same: Any):
     assert owners == [("Adam#0", "Linear"), ("RMSprop#0", "Linear#1")]
 
 
+def test_optimizers_in_the_backward(same: Any):
+    """One for each parameter, stepped by a hook as soon as the gradient is there: all of them make a step."""
+
+    def train() -> Any:
+        model = net()
+        optimizers = {param: torch.optim.SGD([param], lr=0.1) for param in model.parameters()}
+
+        def apply(param: torch.Tensor) -> None:
+            optimizers[param].step()
+            optimizers[param].zero_grad()
+
+        for param in model.parameters():
+            param.register_post_accumulate_grad_hook(apply)
+        losses = []
+        for _ in range(3):
+            loss = loss_of(model)
+            loss.backward()
+            losses.append(loss.item())
+        return losses, model, list(optimizers.values())
+
+    facts = same(train, gaps=True)
+    assert facts("step", "step") == facts("forward", "step") == facts("backward", "step") == [0, 1, 2]
+    assert facts.sql("SELECT step, count(*) FROM optimizer_step GROUP BY step ORDER BY step") == [
+        (step, len(NAMES)) for step in range(3)
+    ]
+    assert sorted(facts("update", "param", "nth")) == sorted(
+        (name, nth) for name in NAMES for nth in range(3)
+    )
+    assert set(facts("gradient", "class")) == {"nonzero"}
+    assert facts("instrument_gap", "relation") == ["accumulate"]
+
+
 def test_closures(same: Any):
     def train() -> Any:
         model, losses = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)), []
