@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from tcrules.instrument.probes.patching import argument
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
     from tcrules.instrument.probes.shared import Shared
@@ -67,4 +69,15 @@ def install(shared: Shared) -> None:
         """Nothing is to be done: `before` never hands out a token."""
 
     shared.patches.around(torch, "compile", guard(before), after)
-    shared.patches.around(torch.jit, "script", guard(scripted), after)
+    shared.patches.replace(torch.jit, "script", _one_frame_up(torch.jit.script, guard(scripted)))
+
+
+def _one_frame_up(original: Callable[..., Any], look: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `torch.jit.script` with `look` before it; it resolves names in the frame that it is told to look in."""
+
+    @functools.wraps(original)
+    def script(obj: Any, optimize: Any = None, _frames_up: int = 0, *args: Any, **kwargs: Any) -> Any:
+        look((obj,), kwargs)
+        return original(obj, optimize, _frames_up + 1, *args, **kwargs)
+
+    return script

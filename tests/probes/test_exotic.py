@@ -80,3 +80,18 @@ def test_scripting_and_tracing(record: Any):
     facts = record(train, gaps=True)
     assert "scripted and traced models are opaque" in facts("instrument_gap", "why")
     assert len(facts("update", "param")) == 6
+
+
+def ten() -> int:
+    return 10
+
+
+class Scripted:
+    def __init__(self) -> None:
+        self.number = ten()
+
+
+def test_scripted_classes_find_the_names_of_their_module(record: Any):
+    numbers: list[int] = []
+    record(lambda: numbers.append(torch.jit.script(Scripted)().number), gaps=True)
+    assert numbers == [10]
