@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import read_manifest
 from tcrules.instrument.processes import is_alive
-from tcrules.instrument.seal import is_written, seal
+from tcrules.instrument.seal import alone, is_written, seal
 from tcrules.instrument.tables import PARQUET, exactly
 
 if TYPE_CHECKING:
@@ -62,8 +62,9 @@ def compact(run: Path) -> Sizes:
         manifest = seal(run)
     if manifest.sealed:
         shutil.rmtree(run / "segments", ignore_errors=True)
-    _drop_leftovers(run)
-    _rewrite(run)
+    with alone(run):
+        _drop_leftovers(run)
+        _rewrite(run)
     return Sizes(before, disk_size(run))
 
 

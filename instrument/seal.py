@@ -39,7 +39,7 @@ def seal(run: Path) -> Manifest:
         RunError: `run` is no run folder.
         OSError: it cannot be written.
     """
-    with _alone(run):
+    with alone(run):
         manifest = read_manifest(run)
         # another reader may have been faster; the segments are gone then
         return manifest if manifest.sealed else _seal(run, manifest)
@@ -78,8 +78,8 @@ def _names(run: Path) -> list[str]:
 
 
 @contextmanager
-def _alone(run: Path) -> Iterator[None]:
-    """Keep other readers from converting at the same time: each removes what the other is reading."""
+def alone(run: Path) -> Iterator[None]:
+    """Keep others from converting or rewriting a run at the same time: each removes what the other is reading."""
     try:
         import fcntl
 
