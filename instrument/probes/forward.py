@@ -85,7 +85,7 @@ class Forward:
         self.structure, self.ties = structure, ties
         self.states, self.generators, self.batches = states, generators, batches
         self.dropout = dropout
-        self._layers = shared.session.needs.any(("module_call", "dropout_call"))
+        self._layers = shared.session.needs.any(("module_call", "dropout_call", "batch_use"))
         self._put, self._put_layer = shared.session.put("forward"), shared.session.put("module_call")
 
     # ------------------------------------------------------------------ outermost calls
