@@ -20,11 +20,15 @@ class IdentityMap(Generic[V]):
 
     Args:
         on_gone: called with the value when its object was freed.
+
+    Attributes:
+        puts: how often a value was set: something may be new if it moved.
     """
 
     def __init__(self, on_gone: Callable[[V], None] | None = None) -> None:
         self._entries: dict[int, tuple[weakref.ref[object], V]] = {}
         self._on_gone = on_gone
+        self.puts = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -41,6 +45,7 @@ class IdentityMap(Generic[V]):
             TypeError: `thing` cannot be referenced weakly.
         """
         key = id(thing)
+        self.puts += 1
         entries, on_gone = self._entries, self._on_gone
 
         def forget(reference: weakref.ref[object]) -> None:

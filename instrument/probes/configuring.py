@@ -18,7 +18,7 @@ from torch.optim import Optimizer, lr_scheduler
 from torch.utils.data import dataloader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from tcrules.instrument.probes.shared import Shared
 
@@ -45,15 +45,15 @@ class Configuration:
 
     def __init__(self, shared: Shared, optimizers: Any, schedulers: Any, loaders: Any) -> None:
         self.shared = shared
-        self._tables: tuple[tuple[str, IdentityMap[Any] | None, Callable[[str, Any], None]], ...] = (
-            ("optimizer", getattr(optimizers, "records", None), self._optimizer),
-            ("scheduler", getattr(schedulers, "records", None), self._scheduler),
-            ("loader", getattr(loaders, "epochs", None), self._loader),
+        none: IdentityMap[Any] = IdentityMap()
+        self._tables: tuple[tuple[str, IdentityMap[Any], Callable[[str, Any], None]], ...] = (
+            ("optimizer", getattr(optimizers, "records", none), self._optimizer),
+            ("scheduler", getattr(schedulers, "records", none), self._scheduler),
+            ("loader", getattr(loaders, "epochs", none), self._loader),
         )
-        #: Objects whose settings were written; what the tables and models were like then.
+        #: Objects whose settings were written; how often the tables and models had changed then.
         self._done: IdentityMap[bool] = IdentityMap()
-        self._lengths: dict[str, int] = {}
-        self._stamp = (-1, -1)
+        self._seen: tuple[int, ...] = ()
         self._put, self._put_setting = shared.session.put("config"), shared.session.put("setting")
         self._known: set[tuple[str, str, str]] = set()
         self._frames: set[tuple[int, int]] = set()
@@ -78,8 +78,7 @@ class Configuration:
                     self._read(variables(frame) if function else frame.f_globals, function, environment)
 
     def _has_stepped(self) -> bool:
-        records = self._tables[0][1]
-        return records is not None and any(record.owner.nth for _, record in records.live())
+        return any(record.owner.nth for _, record in self._tables[0][1].live())
 
     def _read(self, names: Mapping[str, Any], function: str, environment: frozenset[str]) -> None:
         where = "" if function == "<module>" else function
@@ -103,27 +102,25 @@ class Configuration:
     # ------------------------------------------------------------------ objects
     def step_begins(self) -> None:
         """Look at the loop, and write the settings of what is new in it; 1 µs when nothing is."""
-        self.look()
-        for kind, table, write in self._tables:
-            if table is not None:
-                for thing, name in self._new(kind, table):
-                    write(name, thing)
-        if self._stamp != (self.shared.book.stamp, len(self.shared.book.models)):
-            self._stamp = self.shared.book.stamp, len(self.shared.book.models)
-            for model, _ in self.shared.book.models.live():
-                for _, module in walk(model):
-                    if self._done.get(module) is None:
-                        self._done.put(module, True)
-                        self._public("module", self.shared.names.module(module), module)
-
-    def _new(self, kind: str, table: IdentityMap[Any]) -> Iterator[tuple[Any, str]]:
-        if len(table) == self._lengths.get(kind):
+        if not self.shared.clock.step:
+            self.look()
+        book = self.shared.book
+        now = (book.stamp, book.models.puts, *(table.puts for _, table, _ in self._tables))
+        if now == self._seen:
             return
-        self._lengths[kind] = len(table)
-        for thing, _ in table.live():
+        self._seen = now
+        for kind, table, write in self._tables:
+            for thing in self._new(table.live()):
+                write(getattr(self.shared.names, kind)(thing), thing)
+        for model, _ in book.models.live():
+            for module in self._new((module, None) for _, module in walk(model)):
+                self._public("module", self.shared.names.module(module), module)
+
+    def _new(self, things: Iterable[tuple[Any, Any]]) -> Iterator[Any]:
+        for thing, _ in things:
             if self._done.get(thing) is None:
                 self._done.put(thing, True)
-                yield thing, getattr(self.shared.names, kind)(thing)
+                yield thing
 
     def _optimizer(self, name: str, optimizer: Any) -> None:
         for number, group in enumerate(optimizer.param_groups):

@@ -50,6 +50,7 @@ class Run:
         "name",
         "record",
         "rng",
+        "sampled",
         "training",
     )
 
@@ -63,6 +64,7 @@ class Run:
         self.autocast = autocast_dtype(dtype_name)
         self.loader = ""
         self.input = 0
+        self.sampled = False
         self.rng: list[tuple[str, int]] = []
         self.buffers: list[tuple[Any, str, str, int]] = []
 
@@ -150,11 +152,10 @@ class Forward:
             self.shared.book.trained_here(record)
             self._synced(run)
         kind = (run.training, run.grad, run.autocast)
-        context.sampled = self._layers and (
-            step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
-        )
+        run.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
+        context.sampled = run.sampled and self._layers
+        record.kinds.add(kind)
         if context.sampled:
-            record.kinds.add(kind)
             context.layers = dict(record.layers)
             context.calls = {}
             context.modules.append(run.model)
@@ -174,7 +175,7 @@ class Forward:
         prints = []
         for tensor in tensors_in((args, kwargs)):
             loader, data = self.batches.of(tensor)
-            if context.sampled:
+            if run.sampled:
                 self.batches.used(run.frame.call, "input", tensor, run.frame.step, run.frame.begin)
             run.loader = run.loader or loader
             data = sample_print(tensor) if data is None else data

@@ -63,17 +63,17 @@ def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
 #: Name, relations, installation. Later ones may use earlier ones.
 PROBES: tuple[Probe, ...] = (
     Probe("structure", structure.RELATIONS, lambda shared, _: structure.install(shared)),
-    Probe("replacing", replacing.RELATIONS, lambda shared, _: replacing.install(shared)),
+    Probe("replacing", replacing.RELATIONS, lambda shared, _: replacing.install(shared), optional=True),
     Probe("ties", ties.RELATIONS, lambda shared, _: ties.install(shared)),
     Probe("states", states.RELATIONS, lambda shared, _: states.States(shared)),
     Probe("rng", generators.RELATIONS, lambda shared, _: generators.Generators(shared)),
-    Probe("gradients", gradients.RELATIONS, lambda shared, _: gradients.Points(shared)),
+    Probe("gradients", gradients.RELATIONS, lambda shared, _: gradients.Points(shared), optional=True),
     Probe("updates", updates.RELATIONS, lambda shared, _: updates.Updates(shared)),
-    Probe("slots", slots.RELATIONS, lambda shared, _: slots.Slots(shared)),
+    Probe("slots", slots.RELATIONS, lambda shared, _: slots.Slots(shared), optional=True),
     Probe("optimizer", optimizer.RELATIONS, _optimizer),
     Probe("workers", workers.RELATIONS, lambda shared, _: workers.install(shared)),
     Probe("batches", ("batch_use",), lambda shared, _: data.Batches(shared)),
-    Probe("samples", samples.RELATIONS, lambda shared, _: samples.Samples(shared)),
+    Probe("samples", samples.RELATIONS, lambda shared, _: samples.Samples(shared), optional=True),
     Probe(
         "data",
         data.RELATIONS,
