@@ -10,7 +10,7 @@ from rich.text import Text
 from tcrules.report.model import LOUD, Report, RuleVerdict, Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -151,12 +151,7 @@ def _write_rules(report: Report, console: Console, verbose: bool) -> None:
     console.print(Text(f"{counted(len(report.verdicts), 'rule')}: {counts or 'none'}"))
     unknown = [(rule, verdict) for rule, verdict in report.verdicts.items() if verdict.unknown]
     _write_some([_undecided(rule, verdict) for rule, verdict in unknown], console, verbose, "undecided")
-    _write_some(
-        [f"{gap.relation}: {gap.why} ({gap.steps}, {gap.ranks})" for gap in report.gaps],
-        console,
-        verbose,
-        "gap",
-    )
+    _write_some(_gaps(report, verbose), console, verbose, "gap")
     if verbose:
         vacuous = [rule for rule, verdict in report.verdicts.items() if verdict.status == "vacuous"]
         _write_some(vacuous, console, verbose, "nothing to check")
@@ -177,6 +172,17 @@ def _write_suppressed(report: Report, console: Console, verbose: bool) -> None:
         )
     for caution in report.cautions:
         console.print(Text(plain(f"warning: {caution.place}: {caution.message}"), style="yellow"))
+
+
+def _gaps(report: Report, verbose: bool) -> Iterator[str]:
+    """One line for relations that lack facts of the same steps for the same reason."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for gap in report.gaps:
+        alike.setdefault((gap.why, gap.steps, gap.ranks), []).append(gap.relation)
+    for (why, steps, ranks), relations in alike.items():
+        shown = relations if verbose or len(relations) <= BRIEF else relations[: BRIEF - 2]
+        more = f" and {len(relations) - len(shown)} more" if len(shown) < len(relations) else ""
+        yield f"{', '.join(shown)}{more}: {why} ({steps}, {ranks})"
 
 
 def _undecided(rule: str, verdict: RuleVerdict) -> str:
