@@ -6,11 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tcrules.importing.traincheck import values
+from tcrules.importing.traincheck.relations import OF_USES, OF_VALUES
 
 if TYPE_CHECKING:
     from tcrules.importing.traincheck.calls import Call
     from tcrules.importing.traincheck.process import Process
 
+NO_VALUES = "arguments of some functions were not traced"
 _FRAME = re.compile(r'\s*File "([^"]+)", line (\d+), in (.+)')
 #: Frames of libraries, of the interpreter and of the tracer are not the user's.
 _FOREIGN = re.compile(r"site-packages|dist-packages|/lib/python3|<frozen|/traincheck/|\\Lib\\")
@@ -30,6 +32,9 @@ def class_of(record: dict[str, Any]) -> str:
 def begin(process: Process, call: Call, record: dict[str, Any]) -> None:
     """Write what the beginning of a call tells."""
     args, kwargs = record.get("args"), record.get("kwargs")
+    if not isinstance(args, dict) or not isinstance(kwargs, dict):
+        for relation in OF_VALUES:
+            process.unsure[relation] = NO_VALUES
     if isinstance(args, dict):
         for place, value in args.items():
             if place == "0" and call.object:
@@ -42,6 +47,7 @@ def begin(process: Process, call: Call, record: dict[str, Any]) -> None:
     uses = record.get("proxy_obj_names")
     for used in uses if isinstance(uses, list) else ():
         if isinstance(used, list) and len(used) == 2:
+            process.seen.update(OF_USES)
             process.write("traincheck_uses", process.ordinal, call.call, str(used[0]), str(used[1]))
     _location(process, call, record.get("stack_trace"))
 

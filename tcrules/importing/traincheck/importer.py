@@ -14,7 +14,7 @@ from tcrules.importing.traincheck.calls import Call, Thread
 from tcrules.importing.traincheck.functions import public_name
 from tcrules.importing.traincheck.header import read_header, traced_functions
 from tcrules.importing.traincheck.process import Process
-from tcrules.importing.traincheck.relations import RELATIONS, types
+from tcrules.importing.traincheck.relations import OF_VALUES, RELATIONS, types
 from tcrules.importing.traincheck.summary import summarise
 from tcrules.instrument.errors import RunError
 
@@ -186,7 +186,7 @@ class _Trace:
         missing = call.known.get("missing", "" if record is not None else "end")
         if missing:
             process.write("traincheck_unpaired", process.ordinal, call.call, missing, call.step)
-            for relation in ("call", *events.COVERED):
+            for relation in ("call", *events.COVERED, *OF_VALUES):
                 process.gap(relation, call.step, calls.UNPAIRED)
         if record is not None:
             details.end(process, call, record)

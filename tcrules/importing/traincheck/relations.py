@@ -91,6 +91,10 @@ RELATIONS: tuple[Relation, ...] = (
 )
 # fmt: on
 NAMES = tuple(relation.name for relation in RELATIONS)
+#: Those that a trace has only if it was collected so, and what is then in it.
+OF_VALUES = ("traincheck_value", "traincheck_tensor", "traincheck_attribute", "traincheck_object")
+OF_STATES = ("traincheck_state", "traincheck_variable")
+OF_USES = ("traincheck_uses",)
 
 
 def types(relation: Relation) -> dict[str, str]:

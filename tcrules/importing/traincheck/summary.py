@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tcrules.importing.traincheck import events
-from tcrules.importing.traincheck.relations import NAMES
+from tcrules.importing.traincheck.relations import NAMES, OF_STATES, OF_USES, OF_VALUES
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, new_manifest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tcrules.importing.traincheck.header import Header
     from tcrules.importing.traincheck.process import Process
 
+NOT_COLLECTED = "the trace was collected without it"
 SELECTED = "only functions that certain invariants need were traced"
 COMPILED = "calls inside of compiled code were not traced"
 
@@ -40,6 +41,7 @@ def summarise(
         raise RunError(f"'{folder}' holds no trace that can be read: {why}", "collect the trace again")
     ranks, notes = _ranks(processes)
     covers = {process.ordinal: _covers(process, header) for process in processes}
+    own = {process.ordinal: _own(process) for process in processes}
     for process in processes:
         rank = process.ordinal
         world = process.world or 1
@@ -59,7 +61,8 @@ def summarise(
             f"the trace was sampled: every {header.interval}th step after the first {header.warm_up}"
         )
     described = sorted(
-        (_describe(p, ranks[p.ordinal], covers[p.ordinal]) for p in processes), key=lambda d: d["rank"]
+        (_describe(p, ranks[p.ordinal], covers[p.ordinal], own[p.ordinal]) for p in processes),
+        key=lambda d: d["rank"],
     )
     return _manifest(folder, header, processes, files).with_(
         status="finished" if ended else "killed",
@@ -82,6 +85,20 @@ def _covers(process: Process, header: Header) -> list[str]:
     return ["call", "step", "recorded_steps", *(name for name in covered if name not in process.unsure)]
 
 
+def _own(process: Process) -> list[str]:
+    """Relations beyond the schema that the trace of a process has; notes why others are missing."""
+    missing: list[str] = []
+    if not process.states:
+        missing += OF_STATES
+    if not process.seen.issuperset(OF_USES):
+        missing += OF_USES
+    if not process.called:
+        missing += ("traincheck_call", "traincheck_unpaired", *OF_VALUES)
+    for relation in missing:
+        process.unsure[relation] = NOT_COLLECTED
+    return [name for name in NAMES if name not in missing]
+
+
 def _traced(process: Process, needed: Sequence[str]) -> bool:
     """Whether calls of the functions would be in the trace: its log says so, or there are some."""
     if process.functions is not None:
@@ -101,10 +118,10 @@ def _ranks(processes: Sequence[Process]) -> tuple[dict[int, int], list[str]]:
     return ranks, ["ranks are not in the trace; processes are numbered in the order of their ids"]
 
 
-def _describe(process: Process, rank: int, covers: list[str]) -> dict[str, Any]:
+def _describe(process: Process, rank: int, covers: list[str], own: list[str]) -> dict[str, Any]:
     return {
         "pid": process.pid, "rank": rank, "role": "trainer", "ended": not process.open_calls,
-        "world_size": process.world or 1, "covers": covers, "user": list(NAMES),
+        "world_size": process.world or 1, "covers": covers, "user": own,
     }  # fmt: skip
 
 
