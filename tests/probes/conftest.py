@@ -14,6 +14,8 @@ from tcrules.instrument.runs import open_run
 from tcrules.instrument.session import current
 from tcrules.instrument.watching import watch
 
+import tcrules
+
 PROGRAMS = Path(__file__).with_name("programs")
 _spec = importlib.util.spec_from_file_location("probes_outcome", PROGRAMS / "outcome.py")
 assert _spec is not None and _spec.loader is not None
@@ -69,7 +71,8 @@ def record(tmp_path: Path) -> Record:
 def same(tmp_path: Path) -> Record:
     """Return a function that trains without and with the recorder, and returns the facts.
 
-    It fails where the recorded training differs in one bit: in what it returns, or in a random generator.
+    It fails where the recorded training differs in one bit: in what it returns, or in a random generator; and
+    where the shipped rules find a fault in it.
     """
     assert current() is None
     runs = iter(range(100))
@@ -77,6 +80,8 @@ def same(tmp_path: Path) -> Record:
     def run(train: Callable[[], object], gaps: bool = False) -> Facts:
         folder = tmp_path / f"same{next(runs)}"
         _outcome.identical(train, folder)
+        found = [str(v.message) for v in tcrules.check(folder).violations if str(v.severity) != "note"]
+        assert found == []
         return _facts(folder, gaps)
 
     return run

@@ -67,6 +67,13 @@ def test_scripting_and_tracing(record: Any):
         def attend(x: torch.Tensor) -> torch.Tensor:
             return functional.scaled_dot_product_attention(x, x, x)
 
+        Value = torch.Tensor  # a name that is known here alone
+
+        @torch.jit.script
+        class Pair:  # its types are looked up where the decorator is called
+            def __init__(self, x: Value) -> None:
+                self.x = x
+
         loss(torch.randn(3, 3), torch.tensor([0, 1, 2]))
         attend(torch.randn(1, 2, 3, 4))
         scripted = torch.jit.script(Net())
