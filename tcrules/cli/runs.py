@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,6 +144,7 @@ def remove(runs: tuple[Path, ...], yes: bool, force: bool) -> None:
 
     On a terminal it asks first; elsewhere it needs --yes. If one of them is no run, none is removed.
     """
+    from tcrules.cli.query import on_terminal
     from tcrules.instrument.compacting import disk_size
     from tcrules.instrument.errors import RunError
     from tcrules.instrument.overview import remove, require_removable
@@ -160,7 +160,7 @@ def remove(runs: tuple[Path, ...], yes: bool, force: bool) -> None:
         raise Refusal(messages, "nothing was removed; `tcrules runs` lists what is there")
     what = f"{len(runs)} run{'s' * (len(runs) > 1)}, {in_words(sum(map(disk_size, runs)))}: {', '.join(map(str, runs))}"
     if not yes:
-        if not sys.stdin.isatty():
+        if not on_terminal():
             raise Refusal(f"error: nobody can be asked whether to remove {what}", "add --yes")
         if not click.confirm(f"remove {what}?", err=True):
             raise Refusal("nothing was removed")

@@ -123,7 +123,13 @@ def test_removing_needs_a_yes(folder: Path, monkeypatch: pytest.MonkeyPatch):
     done = command("runs", "remove", folder / "good")
     assert done.exit_code == 2
     assert "--yes" in done.stderr
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("tcrules.cli.query.on_terminal", lambda: True)
+    asked = CliRunner().invoke(cli, ["runs", "remove", str(folder / "good")], input="n\n")
+    assert (asked.exit_code, asked.stdout) == (2, "")
+    assert "remove 1 run" in asked.stderr and "nothing was removed" in asked.stderr
+    asked = CliRunner().invoke(cli, ["runs", "remove", str(folder / "torn")], input="y\n")
+    assert asked.exit_code == 0
+    assert not (folder / "torn").exists()
     done = command("runs", "remove", folder / "good", folder / "killed", "--yes")
     assert done.exit_code == 0, done.output
     assert "removed 2 runs" in done.stderr
