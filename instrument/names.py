@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     import torch
 
-#: A script that makes modules for ever gets one name for all later ones, so that the table stays small.
-MAX_HANDLES = 500_000
+#: A script that makes models for ever gets one name for all later parts, so that the tables stay small: 80 MB.
+MAX_HANDLES = 200_000
 #: Objects that hold a place of a model one after the other and are told apart; later ones share a name.
 MAX_HOLDERS = 16
 #: Wrappers hold one module under this attribute and add no meaning to a path.
@@ -95,6 +95,7 @@ class Names:
         write: appends one record to `names.bin`.
         on_made: called with the name of every new optimizer, scheduler, … (kind, name).
         on_gone: called likewise when it was freed.
+        on_full: called for a part that gets the name of last resort because there are too many.
     """
 
     def __init__(
@@ -102,9 +103,10 @@ class Names:
         write: Callable[[bytes], object],
         on_made: Callable[[str, str], None] = lambda _kind, _name: None,
         on_gone: Callable[[str, str], None] = lambda _kind, _name: None,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
         self._write = write
-        self._on_made = on_made
+        self._on_made, self._on_full = on_made, on_full
         self._lock = threading.RLock()
         self._ordinals: dict[str, int] = {}
         self._objects: IdentityMap[tuple[str, str]] = IdentityMap(lambda value: on_gone(*value))
@@ -306,6 +308,7 @@ class Names:
 
     def _next(self, kind: str) -> str:
         if self._handles >= MAX_HANDLES:
+            self._on_full()
             return f"{HANDLE}{kind}0"
         self._handles += 1
         return f"{HANDLE}{kind}{self._handles}"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 MAX_GAPS = 1000
+MANY_NAMES = "too many modules, parameters and buffers were made: later ones have no names of their own"
 
 
 class Frame:
@@ -88,7 +89,7 @@ class Session:
         self.is_worker = False
         limit = int(self.options.get("limit_bytes", DEFAULT_LIMIT))
         self.sink = Sink(self._segment(), limit=limit, describe=self._describe)
-        self.names = Names(lambda data: self._note_name(data), self._made, self._gone)
+        self.names = Names(self._note_name, self._made, self._gone, lambda: self.gap("*", MANY_NAMES))
         self.needs = Needs(self.options.get("relations"))
         self.put: Callable[[str], Writer] = self.needs.put(self.sink.writer)
         self.cost: Callable[[], dict[str, float]] = dict

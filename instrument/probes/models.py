@@ -118,6 +118,7 @@ class Model:
     flags: list[bool] = field(default_factory=list)
     frozen: int = 0
     ties: list[Tie] = field(default_factory=list)
+    tied_places: set[frozenset[str]] = field(default_factory=set)
     #: Value of `stamp` when ties were looked for.
     tie_stamp: int = -2
     #: Kinds of forward (training, grad, autocast) that were recorded in detail.

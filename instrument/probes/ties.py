@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 RELATIONS = ("tie", "tie_state")
-MAX_PENDING = 1000
+MAX_PENDING = 100
+WHY_MANY = f"more than {MAX_PENDING} ties: those that are broken before the model runs are not seen"
 
 
 @dataclass(slots=True)
@@ -53,8 +54,11 @@ class Ties:
         ):
             return
         top = self.book.top(module)
-        if self.book.top(holder) is not top or len(self._pending) >= MAX_PENDING:
+        if self.book.top(holder) is not top:
             return  # not in one model yet: found by `adopted` once they are
+        if len(self._pending) >= MAX_PENDING:  # each walks the model
+            self.shared.session.gap("tie", WHY_MANY)
+            return
         paths = {id(sub): path for path, sub in walk(top)}
         if id(holder) in paths and id(module) in paths:
             tie = _Pending(
@@ -86,8 +90,9 @@ class Ties:
                         self._add(record, first[id(tensor)], place, self.shared.tick())
 
     def _add(self, record: Model, first: str, second: str, at: int) -> None:
-        places = {first, second}
-        if all({tie.first, tie.second} != places for tie in record.ties):
+        places = frozenset((first, second))
+        if places not in record.tied_places:
+            record.tied_places.add(places)
             record.ties.append(Tie(first, second, at))
             self._put_tie(record.name, first, second, at)
 
