@@ -70,8 +70,16 @@ def observe(session: Session, loader: str, epoch: int) -> None:
     epochs = count(epoch)
     make = dataloader._DatasetKind.create_fetcher
 
-    @session.guard("workers", "worker_rng")
-    def write(epoch: int, worker: int, before: list[tuple[str, int]], after: dict[str, int]) -> None:
+    guard = session.guard("workers", "worker_rng")
+
+    @guard
+    def look() -> list[tuple[str, int]]:
+        return states(others=True)
+
+    @guard
+    def write(epoch: int, before: list[tuple[str, int]]) -> None:
+        info = _utils.worker.get_worker_info()
+        worker, after = info.id if info is not None else -1, dict(states(others=True))
         for source, data in before:
             put(loader, epoch, worker, source, data, after.get(source, data) != data)
 
@@ -80,12 +88,12 @@ def observe(session: Session, loader: str, epoch: int) -> None:
 
         def first(indices: Any) -> Any:
             del fetcher.fetch  # it stands in front of the method, and is out of the way from now on
-            info = _utils.worker.get_worker_info()
-            before = states(others=True)
+            before = look()
             try:
                 return fetcher.fetch(indices)
             finally:
-                write(epoch, info.id if info is not None else -1, before, dict(states(others=True)))
+                if before is not None:
+                    write(epoch, before)
 
         fetcher.fetch = first
         return fetcher

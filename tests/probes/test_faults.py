@@ -17,11 +17,12 @@ import pytest
 import torch
 from tcrules.instrument import session as sessions
 from tcrules.instrument.layout import stored_columns
+from tcrules.instrument.probes import workers
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.registry import PROBES
 from tcrules.instrument.probes.shared import Shared
 from tcrules.instrument.schema import RELATIONS, TYPES
-from tcrules.instrument.segments import Segment
+from tcrules.instrument.segments import Segment, read_segments
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -202,3 +203,24 @@ def test_a_fault_in_a_probe(probe: str, healthy: Recording, tmp_path: Path):
                 if rows != healthy.rows[name] and name not in found.gaps and "*" not in found.gaps
             ]
             assert not untold, f"{where}: {untold} differ without a gap, see probes/feeds.py"
+
+
+def test_a_fault_in_a_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What is asked in a worker is the state of generators: there the program's batches are made."""
+
+    def fail(others: bool) -> Any:
+        raise ZeroDivisionError("injected")
+
+    monkeypatch.setattr(workers, "states", fail)
+    data = torch.arange(8.0)
+    session = sessions.start(tmp_path / "run", {"overhead": 0})
+    try:
+        found = [x.tolist() for (x,) in DataLoader(TensorDataset(data), batch_size=4, num_workers=1)]
+    finally:
+        sessions.stop()
+    assert found == [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]
+    segments = [
+        segment for segment in read_segments(tmp_path / "run")[0] if segment.folder != session.sink.folder
+    ]
+    (worker,) = segments
+    assert "worker_rng" in {worker.texts[row[0]] for row in worker.rows("instrument_gap").tolist()}
