@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.schema import BY_NAME, SETTLED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from tcrules.instrument.sink import Writer
 
@@ -15,19 +15,24 @@ if TYPE_CHECKING:
 ALWAYS = SETTLED | {"instrument_gap", "recorded_steps", "step", "epoch", "member", "metric"}
 #: Facts about whatever is watched: written for what is, complete only where everything is.
 CALLS = frozenset({"call", "location"})
+#: Recorded where the options `full` or `apis` ask for calls of any function.
+FULL = frozenset({"signature"})
 
 
 class Needs:
-    """The relations that are wanted; all of them if none are named, or if calls are among them.
+    """The relations that are wanted by the options `relations`, `full` and `apis`: all if none are named, or calls are.
 
     Attributes:
         relations: those that are written.
         complete: those of which no fact is left out.
     """
 
-    def __init__(self, relations: Iterable[str] | None) -> None:
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        relations = options.get("relations")
         asked = frozenset(BY_NAME if relations is None else relations)
         self.complete = frozenset(BY_NAME) if asked & CALLS else ALWAYS | asked
+        if not options.get("full") and not options.get("apis"):
+            self.complete -= FULL
         self.relations = self.complete | CALLS
 
     def any(self, relations: Iterable[str]) -> bool:

@@ -154,6 +154,12 @@ RELATIONS: tuple[Relation, ...] = (
         end time return
         raised bool it raised an exception
         """),
+    _relation("signature", "calls", 5, "What a function took and gave; in full mode.", """
+        call call the call
+        step step when
+        given string arguments: tensors as dtype[shape], whole numbers, flags, dtypes; of all else the class
+        result string likewise; "" = it raised
+        """),
     _relation("location", "calls", 12, "The user's source line that made a call.", """
         call call the call
         file string path

@@ -90,7 +90,7 @@ class Session:
         limit = int(self.options.get("limit_bytes", DEFAULT_LIMIT))
         self.sink = Sink(self._segment(), limit=limit, describe=self._describe)
         self.names = Names(self._note_name, self._made, self._gone, lambda: self.gap("*", MANY_NAMES))
-        self.needs = Needs(self.options.get("relations"))
+        self.needs = Needs(self.options)
         self.put: Callable[[str], Writer] = self.needs.put(self.sink.writer)
         self.cost: Callable[[], dict[str, float]] = dict
         self.next_call: Callable[[], int] = count(1).__next__

@@ -32,7 +32,17 @@ STRETCH, SHORTEST, LONGEST = 2, 4, 1024
 EVALUATIONS = 4
 #: What is left out.
 RELATIONS = (
-    *("call", "location", "forward", "module_call", "dropout_call", "rng", "param_state", "buffer_state"),
+    *(
+        "call",
+        "signature",
+        "location",
+        "forward",
+        "module_call",
+        "dropout_call",
+        "rng",
+        "param_state",
+        "buffer_state",
+    ),
     *("trainability", "tie_state", "loss_call", "backward", "accumulate", "zero_grad", "clip"),
     *("scaler_scale", "scaler_unscale", "scaler_step", "scaler_update", "optimizer_step", "param_group"),
     *("gradient", "update", "optimizer_state", "scheduler_step", "batch", "batch_field", "batch_use"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.probes import (
     Probe,
+    apis,
     autocasting,
     backward,
     checkpoint,
@@ -114,6 +115,7 @@ PROBES: tuple[Probe, ...] = (
     Probe("generation", generation.RELATIONS, lambda shared, _: generation.install(shared), optional=True),
     Probe("seeding", seeding.RELATIONS, lambda shared, _: seeding.install(shared), optional=True),
     Probe("distributed", distributed.RELATIONS, lambda shared, _: distributed.install(shared), optional=True),
+    Probe("apis", apis.RELATIONS, lambda shared, _: apis.install(shared), optional=True),
     Probe("recompute", (), lambda shared, _: recompute.install(shared)),
     Probe("transforms", (), lambda shared, _: transforms.install(shared)),
     Probe("compiling", (), lambda shared, _: compiling.install(shared)),

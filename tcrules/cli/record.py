@@ -13,6 +13,7 @@ from tcrules.cli.common import remark, suggest
 EPILOG = """\b
 Examples:
   tcrules record -o runs/a -- python train.py --lr 0.1
+  tcrules record -o runs/c --full --api 'mypackage.*' -- python train.py
   tcrules record -o runs/b --overwrite -- torchrun --nproc-per-node 2 train.py
 """
 
@@ -56,12 +57,24 @@ def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="FILE",
     help="Record only what this rule file and the shipped library read.",
 )
+@click.option(
+    "--full", is_flag=True, help="Record calls of all public functions of torch, with their signatures."
+)
+@click.option(
+    "--api",
+    "apis",
+    multiple=True,
+    metavar="PATTERN",
+    help="Record calls of your own functions likewise, e.g. 'mypackage.losses.*'.",
+)
 @cost_options
 @click.argument("training", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
 def command(
     output: Path,
     overwrite: bool,
     rule_files: tuple[Path, ...],
+    full: bool,
+    apis: tuple[str, ...],
     overhead: float,
     warm_up: int,
     training: tuple[str, ...],
@@ -71,7 +84,7 @@ def command(
     COMMAND runs unchanged: its output and its exit code are passed through. What it does is recorded even if it
     fails or is killed. By default all facts are recorded, so that rules can be learned from the run.
     """
-    options: dict[str, object] = {"overhead": overhead, "warm_up": warm_up}
+    options: dict[str, object] = {"overhead": overhead, "warm_up": warm_up, "full": full, "apis": list(apis)}
     if rule_files:
         from tcrules.selection import Selection, load_selection, needed
 

@@ -31,11 +31,14 @@ def outcome(train: Training, seed: int = 1) -> list[str]:
 
 
 def identical(train: Training, run: Path) -> None:
-    """Train without and with recording into `run`; fails where they differ in one bit."""
+    """Train without recording, with it into `run`, and in full mode; fails where they differ in one bit."""
     expected = outcome(train)
-    with watch(run=run):
-        found = outcome(train)
-    assert found == expected, [pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]][:5]
+    for folder, options in ((run, None), (run.with_name(f"{run.name}-full"), {"full": True})):
+        with watch(run=folder, options=options):
+            found = outcome(train)
+        assert found == expected, [pair for pair in zip(found, expected, strict=False) if pair[0] != pair[1]][
+            :5
+        ]
 
 
 def _describe(value: Any, path: str, found: list[str]) -> None:
