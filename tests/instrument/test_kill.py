@@ -79,6 +79,7 @@ for name, steps, seconds in json.loads(sys.argv[1]):
         time.sleep(seconds)
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(progress)
 """
 )
 
@@ -152,6 +153,8 @@ def test_nothing_that_was_written_is_lost(runs: Path):
         found, last = read(runs / f"run{number}")
         ends.append(last)
         for relation, rows in reference.items():
+            if relation == "config":  # values of variables, which differ: the server's own among them
+                continue
             kept = found.get(relation, [])
             assert kept == rows[: len(kept)], f"{relation} is not as it was written"
             at = step_column(relation)
