@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy
 from tcrules.instrument.fingerprint import combine, fingerprint_bytes
 from tcrules.instrument.probes.values import sample_print
 
@@ -47,8 +48,10 @@ class Order:
     def asked(self, indices: Any) -> None:
         """The sampler gave the indices of a batch."""
         found = indices if self.batched else [indices]
-        is_plain = isinstance(found, list) and all(type(index) is int for index in found)
-        self.pending.append(found if is_plain else None)
+        is_plain = isinstance(found, (list, tuple)) and all(
+            isinstance(i, (int, numpy.integer)) for i in found
+        )
+        self.pending.append([int(index) for index in found] if is_plain else None)
 
     def add(self, indices: list[int]) -> None:
         """A batch of these samples was yielded."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -70,7 +71,7 @@ def test_loaders_without_indices(record: Any):
     def train() -> None:
         list(DataLoader(Streamed(), batch_size=2))
         list(DataLoader(DATA, batch_size=None))
-        list(DataLoader(Bare(), sampler=[3, 3, 4], batch_size=3))
+        list(DataLoader(Bare(), batch_sampler=[tuple(np.array([3, 3, 4]))]))
         for _ in DataLoader(DATA):
             break  # not to its end
 
