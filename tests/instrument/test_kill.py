@@ -104,8 +104,8 @@ Rows = list[tuple[Any, ...]]
 
 
 def rows_of(segment: Segment) -> dict[str, Rows]:
-    """Return the facts of a process as they are stored, with final names."""
-    texts = segment.names(frozenset())
+    """Return the facts of a process as they are stored: with handles, as names may be known only later."""
+    texts = (*segment.texts, "")
     found: dict[str, Rows] = {}
     for relation in RELATIONS:
         kinds = [TYPES[column.type] for column in stored_columns(relation)]
