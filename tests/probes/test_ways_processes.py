@@ -31,23 +31,24 @@ def finish(*processes: subprocess.Popen[bytes]) -> None:
     assert [process.returncode for process in processes] == [0] * len(processes), "\n".join(texts)
 
 
-@pytest.fixture(scope="module")
-def parallel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run folders of two ranks, by the name of the way."""
-    folder = tmp_path_factory.mktemp("parallel")
+def test_ranks_in_parallel(tmp_path: Path, read: Any):
+    """Two ranks; all ways in one launch, as starting takes longest."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = str(found.getsockname()[1])
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    finish(*(start("parallel.py", folder, RANK=str(rank), **common) for rank in range(2)))
-    return folder
+    finish(*(start("parallel.py", tmp_path, RANK=str(rank), **common) for rank in range(2)))
+    check_data_parallel(read(tmp_path / "replicated"))
+    check_fully_sharded(read(tmp_path / "sharded"))
+    check_tensor_parallel(read(tmp_path / "split"))
 
 
-@pytest.fixture(scope="module")
-def workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("workers")
-    finish(start("workers.py", folder))
-    return folder
+def test_children_of_one_process(tmp_path: Path, read: Any):
+    """Workers of loaders, and processes that train one model."""
+    finish(start("workers.py", tmp_path))
+    check_hogwild(read(tmp_path / "hogwild"))
+    check_loader_workers(read(tmp_path / "forked"), 2)
+    check_loader_workers(read(tmp_path / "spawned"), 1)
 
 
 #: For each step, whether a column is equal on both ranks.
@@ -57,8 +58,7 @@ WHERE a.rank < b.rank AND {3} GROUP BY ALL ORDER BY ALL
 """
 
 
-def test_data_parallel(parallel: Path, read: Any):
-    facts = read(parallel / "replicated")
+def check_data_parallel(facts: Any) -> None:
     assert facts("instrument_gap") == []
     assert facts.sql("SELECT rank, list(step ORDER BY call) FROM forward GROUP BY rank ORDER BY rank") == [
         (rank, [0, 0, 1, 1, 2, 2]) for rank in range(2)
@@ -83,8 +83,7 @@ def test_data_parallel(parallel: Path, read: Any):
     ]
 
 
-def test_fully_sharded(parallel: Path, read: Any):
-    facts = read(parallel / "sharded")
+def check_fully_sharded(facts: Any) -> None:
     assert facts("instrument_gap") == []
     # the class goes by the user's name for it
     assert facts.sql("SELECT DISTINCT module, class FROM forward") == [("Sequential", "Sequential")]
@@ -107,8 +106,7 @@ def test_fully_sharded(parallel: Path, read: Any):
     assert set(facts("clip", "optimizer", "kind", "params")) == {("AdamW#0", "norm", 12)}
 
 
-def test_tensor_parallel(parallel: Path, read: Any):
-    facts = read(parallel / "split")
+def check_tensor_parallel(facts: Any) -> None:
     assert facts("instrument_gap") == []
     assert sorted(set(facts("sharded", "param", "layout", "mesh", "held"))) == [
         ("block.down.weight", "tp:Shard(1)", "2", 16),
@@ -126,9 +124,8 @@ def test_tensor_parallel(parallel: Path, read: Any):
     assert facts.sql("SELECT count(*) FROM update WHERE before <> after") == [(2 * 3 * 6,)]
 
 
-def test_hogwild(workers: Path, read: Any):
+def check_hogwild(facts: Any) -> None:
     """Values that another process wrote into shared memory are seen."""
-    facts = read(workers / "hogwild")
     assert facts("instrument_gap") == []
     assert facts.sql("SELECT count(*) FROM process") == [(3,)]
     assert facts.sql(
@@ -141,15 +138,13 @@ def test_hogwild(workers: Path, read: Any):
     assert all(later[0] == earlier[1] for earlier, later in itertools.pairwise(chain))
 
 
-@pytest.mark.parametrize("way", ["forked", "spawned"])
-def test_loader_workers(workers: Path, read: Any, way: str):
-    facts = read(workers / way)
-    batches = [(epoch, index, index % 2, 2) for epoch in range(2) for index in range(4)]
+def check_loader_workers(facts: Any, count: int) -> None:
+    batches = [(epoch, index, index % count, 2) for epoch in range(2) for index in range(4)]
     assert facts("batch", "epoch", "index", "worker", "size") == batches
     assert facts("forward", "loader", "step") == [("DataLoader#0", step) for step in range(8)]
     assert facts("update", "nth", where="param = 'weight'") == list(range(8))
     rng = facts("worker_rng", "epoch", "worker", "source", "used")
-    if way == "forked":
+    if count == 2:
         assert facts("instrument_gap") == []
         sources = ("numpy", "python", "torch")
         assert sorted(rng) == [(e, w, source, True) for e in range(2) for w in range(2) for source in sources]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ class Noisy(Dataset[Any]):
         return index + noise, index % 3
 
 
-def loaded(method: str, persistent: bool) -> Any:
+def loaded(method: str, workers: int, persistent: bool) -> Any:
     model, losses = nn.Linear(4, 3), []
     sgd = torch.optim.SGD(model.parameters(), lr=0.01)
     loader = DataLoader(
-        Noisy(), 2, True, num_workers=2, multiprocessing_context=method, persistent_workers=persistent
+        Noisy(), 2, True, num_workers=workers, multiprocessing_context=method, persistent_workers=persistent
     )
     for _ in range(2):
         for x, y in loader:
@@ -43,11 +44,11 @@ def loaded(method: str, persistent: bool) -> Any:
 
 
 def forked() -> Any:
-    return loaded("fork", False)
+    return loaded("fork", 2, False)
 
 
 def spawned() -> Any:
-    return loaded("spawn", True)
+    return loaded("spawn", 1, True)
 
 
 def worker(model: nn.Module, turn: Any, mine: int) -> None:
@@ -57,7 +58,7 @@ def worker(model: nn.Module, turn: Any, mine: int) -> None:
     sgd = torch.optim.SGD(model.parameters(), lr=0.1)
     for number in range(3):
         while turn.value != 2 * number + mine:
-            pass
+            time.sleep(0.001)
         sgd.zero_grad()
         model(torch.randn(6, 4)).square().mean().backward()
         sgd.step()
