@@ -7,9 +7,9 @@ ordinal 7 of an optimizer on two ranks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tcrules.grammar.records import dataclass, field
 from tcrules.instrument.schema import SETTLED, TYPES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Span = tuple[int, int]
 _MOMENTS = frozenset({"time", "step", "call"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clock:
     """What objects of one kind count.
 

@@ -11,13 +11,13 @@ same object, and ordinals that differ by constants.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.analyse.clocks import Reach, Span, observed_reach, ordinal_columns
 from tcrules.engine.analyse.links import Links, Unbounded
 from tcrules.engine.show import show_literal
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
