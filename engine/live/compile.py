@@ -103,9 +103,7 @@ def compile_invariant(
     compiler = _Compiler(horizons, root, last)
 
     def collect(env: Environment) -> bool:
-        instances, binding = env[_SINK], values(env)
-        if binding not in instances:
-            instances[binding] = holds(env)
+        env[_SINK][values(env)] = holds(env)  # a binding that comes again holds again; asking first costs more
         return False
 
     run, scope = compiler.start(each, collect)  # gives the variables their slots
