@@ -103,7 +103,8 @@ def compile_invariant(
     compiler = _Compiler(horizons, root, last)
 
     def collect(env: Environment) -> bool:
-        env[_SINK][values(env)] = holds(env)  # a binding that comes again holds again; asking first costs more
+        # A binding that comes again holds again: asking first whether it is there costs more.
+        env[_SINK][values(env)] = holds(env)
         return False
 
     run, scope = compiler.start(each, collect)  # gives the variables their slots
