@@ -175,7 +175,7 @@ def test_parquet_files(data: Path, tmp_path: Path):
 
 
 def test_faults_of_parquet_files(data: Path, tmp_path: Path):
-    query = "SELECT CASE WHEN i <> 4 THEN i END AS step, 'x' AS value, i AS nam FROM range(9) t(i)"
+    query = "SELECT CASE WHEN i <> 4 THEN i END AS step, 'x' AS value, i AS nombre FROM range(9) t(i)"
     duckdb.sql(query).write_parquet(str(data / "metric.parquet"))
     query = (
         "SELECT i::UBIGINT * 3000000000 * 3000000000 AS step, 1 AS begin, NULL::INT AS end FROM range(3) t(i)"
@@ -186,7 +186,7 @@ def test_faults_of_parquet_files(data: Path, tmp_path: Path):
     done = command("import", "parquet", data, "-o", tmp_path / "run")
     assert done.exit_code == 2
     told = done.stderr
-    assert "metric.parquet:1: unknown column 'nam'; did you mean `name`?" in told
+    assert "metric.parquet:1: unknown column 'nombre'; did you mean `name`?" in told
     assert "step.parquet:1: column end: there is no value (NULL)" in told
     assert re.search(r"step.parquet:3: column step: \d+ is no int of 64 bits", told)
     assert "column list is INTEGER[]" in told
