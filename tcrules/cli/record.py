@@ -104,6 +104,10 @@ def record(
     code = launch(list(training), output, overwrite=overwrite, options=options)
     folder = open_run(output)
     remark(f"tcrules: recorded {folder.describe()} in {output}")
+    if not folder.manifest.processes:
+        remark(
+            "tcrules: no process of the command imported torch, so there is nothing to check: is it the training?"
+        )
     if code:
         remark(f"tcrules: the command ended with exit code {code}; what it did until then is recorded")
     return code

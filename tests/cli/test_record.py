@@ -176,3 +176,9 @@ def test_run_uses_settings_and_suppressions_of_the_folder(tmp_path: Path):
     done = tcrules("run", "-o", "b", "--", PYTHON, "script.py", cwd=tmp_path)
     assert done.returncode == 2
     assert not (tmp_path / "b").exists()
+
+
+def test_a_command_that_does_not_train_is_told(tmp_path: Path):
+    done = record(tmp_path, "print(1)")
+    assert done.returncode == 0
+    assert "no process of the command imported torch" in done.stderr
