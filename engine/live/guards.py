@@ -78,16 +78,20 @@ class Calls:
 
     def note(self, facts: Facts, step: int) -> dict[str, str]:
         """The facts of a step are decided; returns what is wrong with a call of each relation."""
+        by_relation = {
+            relation: set[Any]().union(
+                *(map(itemgetter(at), facts.at(relation, step).rows) for at in columns)
+            )
+            for relation, columns in self._places.items()
+        }
+        found: set[Any] = set().union(*by_relation.values())
         wrong: dict[str, str] = {}
-        found: set[Any] = set()
-        for relation, columns in self._places.items():
-            for column in columns:
-                ids = set(map(itemgetter(column), facts.at(relation, step).rows))
-                for known in (self._young, self._old):
-                    if not known.keys().isdisjoint(ids):
-                        call = min(known.keys() & ids)
-                        wrong[relation] = f"call {call} has facts at steps {known[call]} and {step}"
-                found |= ids
+        for known in (self._young, self._old):
+            if known.keys().isdisjoint(found):  # as it should be: no need to ask for each relation
+                continue
+            for relation, ids in by_relation.items():
+                for call in sorted(known.keys() & ids)[:1]:
+                    wrong[relation] = f"call {call} has facts at steps {known[call]} and {step}"
         found.discard(0)  # no call
         if self._steps == STEPS_OF_CALLS:
             self._old, self._young, self._steps = self._young, {}, 0

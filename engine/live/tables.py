@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,7 @@ class Table:
             return self.rows
         found = self._indexes.get(columns)
         if found is None:
-            found = self._indexes[columns] = _grouped(list(map(itemgetter(*columns), self.rows)), self.rows)
+            found = self._indexes[columns] = _grouped(itemgetter(*columns), self.rows)
         return found
 
     def keys(self, columns: tuple[int, ...]) -> Index:
@@ -47,14 +46,16 @@ class Table:
         return found
 
 
-def _grouped(keys: list[Any], rows: Collection[Fact]) -> Index:
-    single: dict[Any, Any] = dict(zip(keys, zip(rows, strict=True), strict=True))
-    if len(single) == len(keys):
-        return single
-    found = defaultdict(list)
-    for key, row in zip(keys, rows, strict=True):
-        found[key].append(row)
-    found.default_factory = None
+def _grouped(key: Callable[[Fact], Any], rows: Iterable[Fact]) -> Index:
+    found: dict[Any, list[Fact]] = {}
+    for row in rows:
+        value = key(row)
+        if (
+            value in found
+        ):  # in most tables half of the keys come again: `setdefault` would make a list each time
+            found[value].append(row)
+        else:
+            found[value] = [row]
     return found
 
 
