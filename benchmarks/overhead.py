@@ -7,7 +7,8 @@ Printed are the medians with quartiles of recorded/plain, and of plain/plain: wh
 not measured. The first steps of a recording, which write down more, are run before the clock starts.
 
 selective: what the whole library reads, within the budget of 2 %; steps are left out where it would cost more.
-full: all facts of every step.
+everything: all relations, in every step.
+full: these, and each call of a public function of torch with its signature (`--full`), within its budget of 50 %.
 With --peers the same for torch.profiler, in the same process, and for TrainCheck where `traincheck-collect` is on PATH:
 processes that it runs, and their CPU time per step beside that of the same script without it.
 """
@@ -109,9 +110,14 @@ def selective(warm_up: int) -> AbstractContextManager[object]:
     return _watch({"relations": relations, "warm_up": warm_up // 2})
 
 
-def full(_warm_up: int) -> AbstractContextManager[object]:
-    """Everything, always."""
+def everything(_warm_up: int) -> AbstractContextManager[object]:
+    """All relations, always."""
     return _watch({"overhead": 0.0})
+
+
+def full(warm_up: int) -> AbstractContextManager[object]:
+    """All relations and all calls."""
+    return _watch({"full": True, "warm_up": warm_up // 2})
 
 
 @contextmanager
@@ -237,7 +243,11 @@ def main() -> None:
         "on one thread, CPU time",
     )
     print(f"{'workload':12} {'plain step':>11}   {'recorder':10} {'recorded/plain':22} {'plain/plain':22}")
-    recorders: dict[str, Recorder] = {"selective": selective, "full": full}
+    recorders: dict[str, Recorder] = {
+        "selective": selective,
+        "everything": everything,
+        "full": full,
+    }
     if options.peers:
         recorders["profiler"] = profiler
     for name, load in WORKLOADS.items():

@@ -40,9 +40,12 @@ MANY_NAMES = "too many modules, parameters and buffers were made: later ones hav
 
 
 class Frame:
-    """A watched call that has begun. `call` is its id, `parent` the enclosing watched call or 0."""
+    """A watched call that has begun.
 
-    __slots__ = ("api", "begin", "call", "object", "parent", "step")
+    `call` is its id, `parent` the enclosing watched call or 0. `opaque`: what it calls is how it is made, and not told.
+    """
+
+    __slots__ = ("api", "begin", "call", "object", "opaque", "parent", "step")
 
     def __init__(self, api: str, object: str, call: int, parent: int, step: int, begin: int) -> None:
         self.api = api
@@ -51,6 +54,7 @@ class Frame:
         self.parent = parent
         self.step = step
         self.begin = begin
+        self.opaque = False
 
 
 class _Local(threading.local):

@@ -45,10 +45,10 @@ def watch(
         model: named at once, so that its parameters have their names from the first fact on.
         optimizer: likewise.
         run: folder to create; by default `runs/<script>-<date>-<time>`.
-        options: settings of the recording. `overhead`: share of the training's time that it may take (default 0.02, 0 =
-            no limit); `warm_up`: steps that are recorded in any case (512); `relations`: those to record (all); `full`:
-            calls of all public functions of torch, with their signatures; `apis`: patterns of the user's functions to
-            record likewise; `limit_bytes`: disk space of a process.
+        options: settings of the recording. `overhead`: share of the training's time that it may take (default 0.02, in
+            full mode 0.5; 0 = no limit); `warm_up`: steps that are recorded in any case (512); `relations`: those to
+            record (all); `full`: calls of all public functions of torch, with their signatures; `apis`: patterns of the
+            user's functions to record likewise; `limit_bytes`: disk space of a process.
 
     Raises:
         RunError: the folder exists or cannot be created.

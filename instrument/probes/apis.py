@@ -2,8 +2,10 @@
 
 For learning over APIs that no probe knows. A call is a fact of `call` like any other, nested in the calls around it;
 `signature` says which tensors, by dtype and shape, and which numbers of dimensions, flags and choices it was given, and
-what it returned: never values of tensors or floats. What another probe watches is left to it. Switched on by the option
-`full`; functions of the user by `apis`, patterns of qualified names such as `mypackage.losses.*`.
+what it returned: never values of tensors or floats. What another probe watches is left to it, and what an optimizer of
+torch computes within its step is not told: which operations those are depends on how it is implemented on a device.
+Switched on by the option `full`; functions of the user by `apis`, patterns of qualified names such as
+`mypackage.losses.*`.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 RELATIONS = ("signature",)
 #: Parts of a signature, and members of a list that are described.
 MAX_PARTS, MAX_MEMBERS = 12, 4
+#: Shapes whose texts are kept: most come again in each step.
+MAX_SHAPES = 4096
 #: Functions of the user that are wrapped at most.
 MAX_OWN = 2000
 #: What is no computation: asking for properties, conversions for Python, hooks of other machinery.
@@ -120,8 +124,8 @@ class Calls:
         if id(original) in self._wrapped or hasattr(original, "__wrapped__"):
             return  # another probe watches it, or it is here by another name
 
-        def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Frame, str]:
-            given = signature((*args, *kwargs.values()))
+        def begin(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Frame, str]:
+            given = signature((*args, *kwargs.values()) if kwargs else args)
             return self.session.enter(api), given
 
         def after(token: tuple[Frame, str], result: Any, raised: bool) -> None:
@@ -129,7 +133,16 @@ class Calls:
             self._put(frame.call, frame.step, given, "" if raised else signature((result,)))
             self.session.leave(frame, raised)
 
-        wrapper = around(original, self._guard(before), self._guard(after), Gate(self.shared.governor))
+        local, guarded = self.session.local, self._guard(begin)
+
+        def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Frame, str] | None:
+            stack = local.stack
+            if stack and stack[-1].opaque:
+                return None
+            found: tuple[Frame, str] | None = guarded(args, kwargs)
+            return found
+
+        wrapper = around(original, before, self._guard(after), Gate(self.shared.governor))
         self._wrapped.update((id(original), id(wrapper)))
         self.shared.patches.replace(owner, name, wrapper)
 
@@ -153,7 +166,10 @@ def signature(values: Sequence[Any]) -> str:
 
 def _part(value: Any) -> str:
     if isinstance(value, torch.Tensor):
-        return f"{dtype_name[value.dtype]}[{', '.join(map(str, value.shape))}]"
+        try:
+            return _tensor(value.dtype, value.shape)
+        except TypeError:  # a size that is a symbol has no hash
+            return _tensor.__wrapped__(value.dtype, value.shape)
     if value is None or isinstance(value, (bool, int)):
         return str(value)
     if isinstance(value, torch.dtype):
@@ -162,6 +178,11 @@ def _part(value: Any) -> str:
         inner = ", ".join(map(_part, value[:MAX_MEMBERS]))
         return f"[{inner}{', …' if len(value) > MAX_MEMBERS else ''}]"
     return type(value).__name__
+
+
+@functools.lru_cache(maxsize=MAX_SHAPES)
+def _tensor(dtype: torch.dtype, shape: torch.Size) -> str:
+    return f"{dtype_name[dtype]}[{', '.join(map(str, shape))}]"
 
 
 def torch_functions() -> Iterator[tuple[Any, str, str]]:

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import math
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.schema import SAMPLED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from tcrules.instrument.session import Session
 
-#: Time of recording per time of training; overridden by the session's option `overhead`, 0 = no limit.
-BUDGET = 0.02
+#: Time of recording per time of training, usually and in full mode, which nobody leaves on; overridden by the session's
+#: option `overhead`, 0 = no limit.
+BUDGET, FULL_BUDGET = 0.02, 0.5
 #: Steps that are always recorded, overridden by the option `warm_up`; and over how many the cost is looked at before.
 WARM_UP, WINDOW = 512, 64
 #: Steps in a stretch, and in the shortest and the longest period.
@@ -60,7 +63,7 @@ class Governor:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.budget = float(session.options.get("overhead", BUDGET))
+        self.budget = _budget(session.options)
         self.warm_up = int(session.options.get("warm_up", WARM_UP))
         self.open = True
         self.spent = 0.0
@@ -140,6 +143,13 @@ class Governor:
             self._period = 1
         elif share > self._period or share < self._period / 4:
             self._period = min(max(SHORTEST, 1 << math.ceil(math.log2(share))), LONGEST)
+
+
+def _budget(options: Mapping[str, Any]) -> float:
+    chosen = options.get("overhead")
+    if chosen is not None:
+        return float(chosen)
+    return FULL_BUDGET if options.get("full") else BUDGET
 
 
 __all__ = ["BUDGET", "RELATIONS", "STRETCH", "WARM_UP", "Governor"]

@@ -174,6 +174,7 @@ class Optimizers:
         frame = self.session.enter(API, record.owner.name)
         try:
             step = Step(frame, optimizer, record, argument(args, kwargs, 1, "closure") is not None)
+            frame.opaque = record.owner.exact and not step.closure
             self._begin(step)
         except Exception:
             self.session.abandon(frame)

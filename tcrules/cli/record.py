@@ -28,10 +28,9 @@ def cost_options(command: Callable[..., Any]) -> Callable[..., Any]:
     overhead = click.option(
         "--overhead",
         type=click.FloatRange(0),
-        default=0.02,
-        show_default=True,
         metavar="SHARE",
-        help="Share of the training's time that recording may take, else steps are left out; 0: no limit.",
+        help="Share of the training's time that recording may take (default 0.02, in full mode 0.5), "
+        "else steps are left out; 0: no limit.",
     )
     warm_up = click.option(
         "--warm-up",
@@ -75,7 +74,7 @@ def command(
     rule_files: tuple[Path, ...],
     full: bool,
     apis: tuple[str, ...],
-    overhead: float,
+    overhead: float | None,
     warm_up: int,
     training: tuple[str, ...],
 ) -> None:

@@ -45,7 +45,7 @@ def command(
     library: bool | None,
     only: tuple[str, ...],
     params: dict[str, Value],
-    overhead: float,
+    overhead: float | None,
     warm_up: int,
 ) -> None:
     """Record what the rules read of a training command, then check it against them: by default the shipped library."""

@@ -54,6 +54,47 @@ def test_what_probes_watch_counts_once(tmp_path: Path, read: Any):
     assert facts("instrument_gap", "relation") == []
 
 
+class Descent(torch.optim.Optimizer):
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.sub_(param.grad, alpha=0.1)
+
+
+def test_inside_of_a_step_only_what_the_user_wrote_is_told(tmp_path: Path, read: Any):
+    def learn(make: Any) -> None:
+        model = nn.Linear(2, 2)
+        optimizer = make(model.parameters())
+
+        def loss() -> torch.Tensor:
+            optimizer.zero_grad()
+            found = model(torch.ones(1, 2)).square().mean()
+            found.backward()
+            return found
+
+        closure = isinstance(optimizer, torch.optim.LBFGS)
+        for _ in range(2):
+            if closure:
+                optimizer.step(loss)
+            else:
+                loss()
+                optimizer.step()
+
+    inside = """SELECT DISTINCT inner_.api FROM call inner_ JOIN call outer_ ON inner_.parent = outer_.call
+        WHERE outer_.api = 'torch.optim.Optimizer.step'"""
+    told = {}
+    for make in (torch.optim.AdamW, torch.optim.LBFGS, Descent):
+        facts = run(lambda make=make: learn(make), tmp_path / make.__name__, read)
+        told[make.__name__] = {api for (api,) in facts.sql(inside)}
+    assert told["AdamW"] == set()
+    assert {"torch.Tensor.square", "torch.nn.Module.forward"} <= told["LBFGS"]
+    assert told["Descent"] == {"torch.Tensor.sub_"}
+
+
 def test_everything_is_put_back(tmp_path: Path, read: Any):
     before = [vars(owner).get(name) for owner, name, _ in torch_functions()]
     run(train, tmp_path / "run", read)
