@@ -2,7 +2,10 @@
 
     python benchmarks/identity.py path/to/healthy           # folders with meta.json and train.py
     python benchmarks/identity.py train.py                  # one script, its own flags after --
+    python benchmarks/identity.py --record=--full path/to/healthy   # each call of torch's functions, too
 
+By default all relations are recorded in each step; `--record` passes options to `tcrules record` instead, as often as
+wanted: `--record=--full`, `--record=--warm-up=0` (steps are left out from the first one on), `--record=--rules=my.tcr`.
 Compared are what the script prints (the loss sequence), the final values of all parameters, buffers and optimizer
 states that it made, and the states of the torch, numpy and python generators, in every process.
 Exit code 1 if anything differs.
@@ -21,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 #: Runs a script as `__main__` and writes digests of what it leaves behind; a file for each process that trained.
 PROBE = """
@@ -99,9 +102,9 @@ def jobs(path: Path, flags: tuple[str, ...]) -> Iterator[Job]:
             yield Job(f"{meta_file.parent.name}#{number}", script, tuple(variant), ranks)
 
 
-def run(job: Job, work: Path, recorded: bool, port: int) -> dict[str, str]:
-    """Run a job; what it printed and left behind, by name."""
-    out = work / ("recorded" if recorded else "plain")
+def run(job: Job, work: Path, record: Sequence[str] | None, port: int) -> dict[str, str]:
+    """Run a job, recorded with some options unless they are None; what it printed and left behind, by name."""
+    out = work / ("plain" if record is None else "recorded")
     out.mkdir()
     probe = work / "probe.py"
     probe.write_text(PROBE)
@@ -109,8 +112,8 @@ def run(job: Job, work: Path, recorded: bool, port: int) -> dict[str, str]:
     if job.ranks > 1:
         start = ["torchrun", f"--nproc_per_node={job.ranks}", f"--master_port={port}"]
     command = [*start, str(probe), str(job.script.resolve()), *job.flags]
-    if recorded:
-        command = ["tcrules", "record", "-o", str(work / "run"), "--", *command]
+    if record is not None:
+        command = ["tcrules", "record", "-o", str(work / "run"), *record, "--", *command]
     env = dict(os.environ, IDENTITY_OUT=str(out), OMP_NUM_THREADS="1", PYTHONHASHSEED="0")
     done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=job.script.parent)
     if done.returncode:
@@ -122,6 +125,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--record", action="append", metavar="OPTION", help="default: --overhead=0")
     parser.add_argument("path", type=Path)
     parser.add_argument("flags", nargs="*")
     arguments = parser.parse_args()
@@ -130,8 +134,9 @@ def main() -> int:
     todo = list(jobs(arguments.path, tuple(arguments.flags)))
     for number, job in enumerate(todo):
         with tempfile.TemporaryDirectory() as folder:
-            plain = run(job, Path(folder), False, port + 2 * number)
-            recorded = run(job, Path(folder), True, port + 2 * number + 1)
+            plain = run(job, Path(folder), None, port + 2 * number)
+            options = arguments.record or ["--overhead=0"]
+            recorded = run(job, Path(folder), options, port + 2 * number + 1)
         wrong = [name for name in plain.keys() | recorded.keys() if plain.get(name) != recorded.get(name)]
         different += bool(wrong)
         lines = sum(text.count("\n") for name, text in plain.items() if name.startswith("output"))
