@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, read_manifest
 from tcrules.instrument.processes import is_alive
-from tcrules.instrument.schema import BY_NAME, RELATIONS, SAMPLED, Column, Relation
+from tcrules.instrument.schema import BY_NAME, RELATIONS, SAMPLED, SPARSE, Column, Relation
 from tcrules.instrument.userfacts import is_name
 
 #: Relations that come from the run folder itself.
@@ -183,7 +183,7 @@ def coverage(run: RunFolder) -> Coverage:
             {name: str(run.facts / f"{name}.parquet") for name in ("process", "step")},
         ).fetchall()
         path = run.facts / "recorded_steps.parquet"
-        query = "SELECT rank, first_step, last_step FROM read_parquet(?) ORDER BY ALL"
+        query = "SELECT rank, relation, first_step, last_step FROM read_parquet(?) ORDER BY ALL"
         stretches = connection.execute(query, [str(path)]).fetchall() if path.exists() else []
     processes = run.manifest.processes
     trainers = [process for process in processes if process.get("role") == "trainer"]
@@ -195,22 +195,27 @@ def coverage(run: RunFolder) -> Coverage:
     ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
     complete = run.manifest.status == "finished" and ended
     gaps = [Gap(*row) for row in rows]
-    gaps = [g._replace(recorded=sampled.get(g.rank, ())) if g.why == SAMPLED else g for g in gaps]
+    gaps = [gap._replace(recorded=sampled.get((gap.rank, _sampled_as(gap)), ())) for gap in gaps]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
         gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
     return Coverage(recorded, tuple(gaps), complete)
 
 
+def _sampled_as(gap: Gap) -> str:
+    """The relation by which `recorded_steps` tells where a gap has facts after all; "" = it has none."""
+    return {SAMPLED: "*", SPARSE: gap.relation}.get(gap.why, "")
+
+
 def _stretches(
-    rows: Sequence[tuple[int, int, int]], trainers: Sequence[Mapping[str, object]]
-) -> dict[int, tuple[tuple[int, int], ...]]:
-    """Recorded stretches of steps by rank; none where several processes have a rank: each chose its own."""
+    rows: Sequence[tuple[int, str, int, int]], trainers: Sequence[Mapping[str, object]]
+) -> dict[tuple[int, str], tuple[tuple[int, int], ...]]:
+    """Recorded stretches of steps by rank and relation; none where processes share a rank: each chose its own."""
     ranks = Counter(process.get("rank") for process in trainers)
-    found: dict[int, list[tuple[int, int]]] = {}
-    for rank, first, last in rows:
+    found: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for rank, relation, first, last in rows:
         if ranks[rank] <= 1:
-            found.setdefault(rank, []).append((first, last))
-    return {rank: tuple(stretches) for rank, stretches in found.items()}
+            found.setdefault((rank, relation), []).append((first, last))
+    return {whose: tuple(stretches) for whose, stretches in found.items()}
 
 
 @contextmanager

@@ -15,8 +15,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 SCHEMA_VERSION = 1
-#: Why facts are missing where only some steps are recorded; the facts of `recorded_steps` say which.
+#: Why facts are missing where only some steps are recorded, and where a relation is looked at in some of these only;
+#: the facts of `recorded_steps` say in which.
 SAMPLED = "only some steps are recorded, to bound the overhead"
+SPARSE = "looked at in the first steps and in every 16th only"
 
 #: Entity type -> base type. Values of two entity types are never joined or compared with each other.
 TYPES: dict[str, str] = {
@@ -125,6 +127,7 @@ RELATIONS: tuple[Relation, ...] = (
     _relation("recorded_steps", "run", 0, "Steps within a gap of sampled relations that were recorded after all.", """
         first_step step first step of the stretch
         last_step step its last step
+        relation string relation that has a gap of its own, looked at in these steps; "*" = all that miss whole steps
         """),
     _relation("metric", "run", 12, "A number that the user's script reported with tcrules.emit.", """
         step step when

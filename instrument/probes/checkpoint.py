@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.privacy import shown_path
-from tcrules.instrument.probes.contents import MAX_ITEMS, Content, bare, few, inspect, state_of
+from tcrules.instrument.probes.contents import MAX_ITEMS, MAX_TENSORS, Content, bare, few, inspect, state_of
 from tcrules.instrument.probes.context import context, dtype_name
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.slots import Slots
     from tcrules.instrument.session import Frame
 
+V = TypeVar("V")
 RELATIONS = (
     *("checkpoint_saved", "checkpoint_loaded", "model_loaded", "optimizer_loaded"),
     *("checkpoint_model", "checkpoint_tensor", "checkpoint_key"),
 )
 #: Remembered saves and loads; keys of one state that are written because they do not fit.
 MAX_SAVES, MAX_LOADS, MAX_KEYS = 256, 8, 64
+WHY_MANY = f"of more than {MAX_TENSORS} tensors of a state evenly spaced ones are looked at"
+WHY_KEYS = f"more than {MAX_KEYS} keys of a state are missing or unexpected"
 
 
 class Checkpoints:
@@ -108,12 +111,21 @@ class Checkpoints:
 
     def _keys(self, call: int, module: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
         for kind, keys in (("missing", missing), ("unexpected", unexpected)):
-            for key in sorted(keys)[:MAX_KEYS]:
+            found = sorted(keys)
+            if len(found) > MAX_KEYS:
+                self.shared.session.gap("checkpoint_key", WHY_KEYS)
+            for key in found[:MAX_KEYS]:
                 self._put_key(call, module, key, kind)
+
+    def _few(self, items: Sequence[V]) -> Sequence[V]:
+        chosen = few(items)
+        if len(chosen) < len(items):
+            self.shared.session.gap("checkpoint_tensor", WHY_MANY)
+        return chosen
 
     def _tensors(self, call: int, point: str, content: Content, names: dict[int, str]) -> None:
         pairs = list(zip(content.keys, content.tensors, strict=True))
-        for key, tensor in few(pairs):
+        for key, tensor in self._few(pairs):
             self._tensor(call, point, key, names.get(id(tensor), ""), tensor)
 
     def _tensor(self, call: int, point: str, key: str, name: str, tensor: torch.Tensor) -> None:
@@ -125,7 +137,7 @@ class Checkpoints:
 
     def _both(self, call: int, pairs: Sequence[tuple[str, str, torch.Tensor, torch.Tensor]]) -> None:
         """Write what a state gave for a tensor and what it holds now."""
-        for key, name, given, held in few(pairs):
+        for key, name, given, held in self._few(pairs):
             self._tensor(call, "given", key, name, given)
             self._tensor(call, "held", key, name, held)
 

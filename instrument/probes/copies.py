@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.structure import Structure
 
 RELATIONS = ("copy", "copy_state")
-#: Copies are compared with their sources in the first steps and in every so many.
-FIRST_STEPS, EVERY = 3, 16
 MAX_PENDING = 200
 
 
@@ -94,7 +92,7 @@ class Copies:
                 continue
             alive.append(copied)
             record = self.structure.model(made)
-            if source is not None and (step < FIRST_STEPS or step % EVERY == 0):
+            if source is not None and self.shared.governor.looks(step, "copy_state"):
                 self._compare(made, source, record, step)
             if not record.trains and self.shared.governor.open:
                 self.states.params(record, step)

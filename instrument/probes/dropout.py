@@ -27,21 +27,20 @@ FUNCTIONS: dict[str, tuple[int, float, int, bool]] = {
     "scaled_dot_product_attention": (4, 0.0, -1, True),
     "multi_head_attention_forward": (10, 0.0, 13, True),
 }
-FIRST_STEPS, EVERY = 3, 16
 
 
 class Dropout:
     """Writes `dropout_call`; `torch.dropout` and fused kernels called directly are not seen."""
 
     def __init__(self, shared: Shared) -> None:
-        self.clock, self.tick = shared.clock, shared.tick
+        self.clock, self.tick, self.governor = shared.clock, shared.tick, shared.governor
         self._put = shared.session.put("dropout_call")
 
     def write(self, api: str, p: float, module: nn.Module | None = None) -> None:
         """Write a call inside of `module`, by default the innermost that runs."""
         if context.root is None:
             step = self.clock.step
-            if step < FIRST_STEPS or step % EVERY == 0:
+            if self.governor.looks(step, "dropout_call"):
                 self._put(0, "", api, step, self.tick(), p, False, False, records_grad())
             return
         inner = module or context.modules[-1]

@@ -30,10 +30,11 @@ if TYPE_CHECKING:
 
 RELATIONS = ("forward", "module_call")
 API = "torch.nn.Module.forward"
-#: Layers are recorded in the first steps, then in every so many.
-FIRST_STEPS, EVERY = 3, 16
+#: What is looked at now and then, and in the first forward of each kind.
+LAYERS = ("module_call", "dropout_call", "batch_use")
 #: Calls of one layer that are recorded per forward (cells of recurrent networks).
 MAX_CALLS = 4
+WHY_AGAIN = f"more than {MAX_CALLS} calls of a layer in one forward"
 
 
 class Run:
@@ -87,7 +88,7 @@ class Forward:
         self.structure, self.ties = structure, ties
         self.states, self.generators, self.batches = states, generators, batches
         self.dropout = dropout
-        self._layers = shared.session.needs.any(("module_call", "dropout_call", "batch_use"))
+        self._layers = shared.session.needs.any(LAYERS)
         self._put, self._put_layer = shared.session.put("forward"), shared.session.put("module_call")
 
     # ------------------------------------------------------------------ outermost calls
@@ -152,7 +153,7 @@ class Forward:
             self.shared.book.trained_here(record)
             self._synced(run)
         kind = (run.training, run.grad, run.autocast)
-        run.sampled = step < FIRST_STEPS or step % EVERY == 0 or kind not in record.kinds
+        run.sampled = kind not in record.kinds or self.shared.governor.looks(step, *LAYERS)
         context.sampled = run.sampled and self._layers
         record.kinds.add(kind)
         if context.sampled:
@@ -220,8 +221,10 @@ class Forward:
         name, kind = context.layers[id(module)]
         calls = context.calls
         calls[name] = calls.get(name, 0) + 1
-        if calls[name] >= MAX_CALLS:
+        if calls[name] > MAX_CALLS:
             del context.layers[id(module)]
+            self.session.gap("module_call", WHY_AGAIN)
+            return
         first = next(tensors_in((args, kwargs)), None)
         returned = next(tensors_in(result), None)
         self._put_layer(

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("rng",)
-#: The generators of numpy and Python are looked at in the first steps and in every so many; torch's always.
-FIRST_STEPS, EVERY = 3, 16
 #: numpy's MT19937: 624 words and the position.
 _NUMPY_BYTES = 625 * 4
 
@@ -26,13 +24,11 @@ class Generators:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.clock = shared.clock
         self._put = shared.session.put("rng")
 
     def before(self, run: Run) -> None:
-        """Read the states at entry; between the samples only of models whose forward draws numbers."""
-        step = self.clock.step
-        others = step < FIRST_STEPS or step % EVERY == 0
+        """Read the states at entry; most times only torch's, of models whose forward draws numbers."""
+        others = self.shared.governor.looks(self.shared.clock.step, "rng")
         run.rng = states(others) if others or run.record.draws else []
 
     def after(self, run: Run) -> None:

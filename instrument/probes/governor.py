@@ -9,6 +9,9 @@ that ranks whose governors disagree still have steps in common.
 
 A gap says what is left out from when on; facts of `recorded_steps` say in which steps it is not. A stretch begins when
 the step before it is over, so that the batch that its first step uses belongs to it.
+
+Of the steps that are recorded, what is dear is looked at in the first ones and in every 16th only (`looks`). A relation
+of which facts were left out for that reason has a gap and stretches of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import math
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tcrules.instrument.schema import SAMPLED
+from tcrules.instrument.schema import SAMPLED, SPARSE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +34,12 @@ BUDGET, FULL_BUDGET = 0.02, 0.5
 WARM_UP, WINDOW = 512, 64
 #: Steps in a stretch, and in the shortest and the longest period.
 STRETCH, SHORTEST, LONGEST = 2, 4, 1024
+#: What is dear is looked at in so many first steps, and in every so many.
+FIRST_STEPS, EVERY = 3, 16
 #: Evaluations that are recorded after a step of which nothing else is.
 EVALUATIONS = 4
-#: What is left out.
+#: What is left out; and how `recorded_steps` calls all of it.
+ALL = "*"
 RELATIONS = (
     *(
         "call",
@@ -71,6 +77,8 @@ class Governor:
         self._period = 1
         self._first = 0  # of the stretch
         self._gap = False
+        #: Relations that were not looked at in all steps.
+        self._sparse: set[str] = set()
         self._evaluations = 0
         self._since = perf_counter()
         #: Seconds of a step: of its recording, and without; smoothed.
@@ -79,6 +87,17 @@ class Governor:
         self._recorded = 0
         session.cost = self.cost
         session.on_close(self.close)
+        session.on_fork(self.after_fork)
+
+    def looks(self, step: int, *relations: str) -> bool:
+        """Whether relations of dear facts are recorded in this step; where they are not, they have a gap."""
+        if step < FIRST_STEPS or step % EVERY == 0:
+            return True
+        if not self._sparse.issuperset(relations):
+            self._sparse.update(relations)
+            for relation in relations:
+                self.session.gap(relation, SPARSE, first_step=step)
+        return False
 
     def evaluates(self) -> bool:
         """Whether an evaluation after an unrecorded step is recorded all the same."""
@@ -95,12 +114,15 @@ class Governor:
         now = perf_counter()
         spent, plain = self.spent, now - self._since - self.spent
         self.spent, self._since, self._evaluations = 0.0, now, 0
-        self._recorded += self.open and self._first <= step
+        recorded = self.open and self._first <= step
+        self._recorded += recorded
+        if recorded:
+            self._looked(step)
         if step > 0:  # which pays for what is made once
             self._recording, self._training = self._recording + spent, self._training + plain
         if step < self.warm_up - WINDOW:
             return  # kernels are chosen, files are opened
-        self._measure(spent, plain, recorded=self.open and self._first <= step)
+        self._measure(spent, plain, recorded=recorded)
         if step + 1 < self.warm_up or self.budget <= 0 or not self.session.clock.stepped:
             return
         if not self.open or step + 1 >= self._first + STRETCH:
@@ -110,8 +132,16 @@ class Governor:
 
     def close(self) -> None:
         """The run is over: what was recorded last counts."""
-        if self.open and self._gap and self._first <= self.session.clock.step:
-            self._put(self._first, self.session.clock.step)
+        step = self.session.clock.step
+        if self.open and self._first <= step:
+            self._looked(step)
+            if self._gap:
+                self._put(self._first, step, ALL)
+
+    def after_fork(self) -> None:
+        """A child has written no gap yet: it is recorded until it has."""
+        self.open, self._gap, self._first = True, False, self.session.clock.step
+        self._sparse.clear()
 
     def cost(self) -> dict[str, float]:
         """Seconds that recording took since the first step ended, those that training took, and the steps recorded."""
@@ -120,10 +150,16 @@ class Governor:
     def _wanted(self, step: int) -> bool:
         return step < self.warm_up or self._period == 1 or step % self._period < STRETCH
 
+    def _looked(self, step: int) -> None:
+        """Step `step` was recorded: also what is dear?"""
+        if step >= FIRST_STEPS and step % EVERY == 0:
+            for relation in sorted(self._sparse):
+                self._put(step, step, relation)
+
     def _shut(self, step: int) -> None:
         self.open = False
         if self._gap:
-            self._put(self._first, step)
+            self._put(self._first, step, ALL)
             return
         self._gap = True
         for relation in RELATIONS:

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("gradient_point",)
-#: Points are looked at in the first steps and in every so many.
-FIRST_STEPS, EVERY = 3, 16
 
 
 class Points:
@@ -29,7 +27,7 @@ class Points:
     def look(self, call: int, point: str, params: Iterable[tuple[torch.Tensor, Param]]) -> None:
         """Write the gradients of parameters at a point; O(bytes) in the steps that are looked at."""
         step, governor = self.shared.clock.step, self.shared.governor
-        if (step >= FIRST_STEPS and step % EVERY) or not governor.open:
+        if not governor.open or not governor.looks(step, "gradient_point"):
             return
         chosen = list(params)
         at, compared = self.shared.tick(), self.shared.distributed()

@@ -25,6 +25,7 @@ FILLS = (
 )
 #: Initialisations that are written per parameter.
 MAX_CALLS = 64
+WHY_MANY = f"a parameter was filled more than {MAX_CALLS} times"
 
 
 class Initialisations:
@@ -43,7 +44,10 @@ class Initialisations:
         param = self.book.known(tensor)
         if param is None:
             param = self._alias(tensor)
-        if param is None or param.inits >= MAX_CALLS or tensor.is_meta:
+        if param is None or tensor.is_meta:
+            return None
+        if param.inits >= MAX_CALLS:
+            self.shared.session.gap("init_call", WHY_MANY)
             return None
         param.inits += 1
         numbers = [*args[1:], *(f"{name}={value}" for name, value in kwargs.items() if name != "generator")]

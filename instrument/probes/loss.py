@@ -41,8 +41,6 @@ FUNCTIONS = (
 )
 #: Values are looked at in so many rows, evenly spaced.
 MAX_ROWS, MAX_VALUES = 64, 16384
-#: Calls are described in the first steps and in every so many; the others are facts of `call` only.
-FIRST_STEPS, EVERY = 3, 16
 
 
 class Losses:
@@ -57,8 +55,8 @@ class Losses:
         """A loss function is called."""
         if in_graph() or (context.root is None and in_backward()):
             return None  # inside of compiled code, or computed again by a checkpoint
-        if self.clock.step >= FIRST_STEPS and self.clock.step % EVERY:
-            return "", None
+        if not self.shared.governor.looks(self.clock.step, "loss_call", "batch_use"):
+            return "", None  # a fact of `call` only
         given, target = argument(args, kwargs, 0, "input"), argument(args, kwargs, 1, "target")
         if given is None:
             given = kwargs.get("log_probs", kwargs.get("log_input"))

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 RELATIONS = ("replacement", "alias")
-#: Addresses are compared in the first steps and in every so many; pairs that are written in a process.
-FIRST_STEPS, EVERY, MAX_PAIRS = 3, 16, 256
+#: Pairs of tensors that are written in a process.
+MAX_PAIRS = 256
+WHY_MANY = f"more than {MAX_PAIRS} pairs of tensors lie in one memory"
 
 
 class Replacements:
@@ -51,16 +52,22 @@ class Replacements:
     def step_begins(self) -> None:
         """Look for tensors that overlap; O(n log n) in the steps that are looked at."""
         step = self.shared.clock.step
-        if step >= FIRST_STEPS and step % EVERY:
+        if not self.shared.governor.looks(step, "alias"):
             return
         end, last = 0, ""
         for start, stop, name in sorted(self._places()):
             pair = (last, name)
-            if start < end and pair not in self._pairs and len(self._pairs) < MAX_PAIRS:
-                self._pairs.add(pair)
-                self._put_alias(last, name, step, self.shared.tick())
+            if start < end and pair not in self._pairs:
+                self._alias(pair, step)
             if stop > end:
                 end, last = stop, name
+
+    def _alias(self, pair: tuple[str, str], step: int) -> None:
+        if len(self._pairs) >= MAX_PAIRS:
+            self.shared.session.gap("alias", WHY_MANY)
+            return
+        self._pairs.add(pair)
+        self._put_alias(*pair, step, self.shared.tick())
 
     def _places(self) -> Iterator[tuple[int, int, str]]:
         """Yield (first byte, byte after the last, name) of the parameters and buffers of all models, each once."""

@@ -23,6 +23,8 @@ RELATIONS = ("batch_sample", "epoch_end")
 PER_EPOCH, PER_BATCH = 512, 64
 #: Datasets up to this length are counted sample by sample: a byte each.
 MAX_COUNTED = 1 << 24
+WHY_SOME = "some samples of an epoch are looked at, chosen by their index"
+WHY_NONE = "samples that have neither an index nor a label"
 _LABELS = frozenset({"label", "labels", "target", "targets", "y", "label_ids"})
 Fields = list[tuple[str, "torch.Tensor"]]
 
@@ -100,8 +102,11 @@ class Samples:
             places = list(range(0, size, size // PER_BATCH + 1))
         places = places[: min(PER_BATCH, PER_EPOCH - order.written)]
         inputs, label = roles(fields)
-        if inputs is None or not places or (label is None and not indices):
+        if inputs is None or (label is None and not indices):
+            self.shared.session.gap("batch_sample", WHY_NONE)
             return
+        if len(places) < size:
+            self.shared.session.gap("batch_sample", WHY_SOME)
         order.written += len(places)
         step = self.shared.clock.step
         for place in places:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("optimizer_slot",)
-#: States are looked at in the first steps, in the first after one was loaded, and in every so many.
-FIRST_STEPS, EVERY = 3, 16
 #: Parameters per step; of more, evenly spaced ones.
 MAX_PARAMS = 512
 WHY_MANY = f"of more than {MAX_PARAMS} parameters evenly spaced ones are looked at"
@@ -36,9 +34,9 @@ class Slots:
         self._fresh.add(optimizer)
 
     def after(self, step: Step) -> None:
-        """A step returned; up to 5 µs per parameter in the steps that are looked at."""
+        """A step returned; up to 5 µs per parameter, now and then and in the first after a state was loaded."""
         name, number = step.record.owner.name, step.frame.step
-        if number >= FIRST_STEPS and number % EVERY and name not in self._fresh:
+        if name not in self._fresh and not self.shared.governor.looks(number, "optimizer_slot"):
             return
         self._fresh.discard(name)
         groups = zip(step.optimizer.param_groups, step.record.members, strict=True)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("param_state", "buffer_state")
-#: Buffers above this size are read in every so many steps only.
-LARGE_BUFFER, EVERY = 4 << 20, 16
+#: Buffers above this size are looked at now and then only.
+LARGE_BUFFER = 4 << 20
 WHY_DEVICE = "data on devices is not read"
 
 
@@ -91,7 +91,5 @@ class States:
             self._put_buffer(handle, root, call, step, at, before, data, self._finite[handle][1])
 
     def _is_read(self, tensor: torch.Tensor) -> bool:
-        if tensor.numel() * tensor.element_size() <= LARGE_BUFFER or self.clock.step % EVERY == 0:
-            return True
-        self.session.gap("buffer_state", "large buffers are read in some steps only")
-        return False
+        small = tensor.numel() * tensor.element_size() <= LARGE_BUFFER
+        return small or self.shared.governor.looks(self.clock.step, "buffer_state")

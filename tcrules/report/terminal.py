@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from tcrules.instrument.schema import SPARSE
 from tcrules.report.model import LOUD, Report, RuleVerdict, Violation
 
 if TYPE_CHECKING:
@@ -175,9 +176,14 @@ def _write_suppressed(report: Report, console: Console, verbose: bool) -> None:
 
 
 def _gaps(report: Report, verbose: bool) -> Iterator[str]:
-    """One line for relations that lack facts of the same steps for the same reason."""
+    """One line for relations that lack facts of the same steps for the same reason.
+
+    What every run looks at now and then only is news where a rule is undecided for it; that rule's line says so.
+    """
     alike: dict[tuple[str, str, str], list[str]] = {}
     for gap in report.gaps:
+        if gap.why == SPARSE and not verbose:
+            continue
         alike.setdefault((gap.why, gap.steps, gap.ranks), []).append(gap.relation)
     for (why, steps, ranks), relations in alike.items():
         shown = relations if verbose or len(relations) <= BRIEF else relations[: BRIEF - 2]

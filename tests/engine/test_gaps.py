@@ -79,7 +79,7 @@ def worlds(draw: st.DrawFn) -> tuple[MemoryFacts, tuple[Gap, ...]]:
         call_id = 1 + call + 2 * rank + 4 * step
         rows[name].append((rank, step, call_id, 100 * step + sum(map(len, rows.values())), what))
     gaps = []
-    for _ in range(draw(st.integers(1, 2))):
+    for _ in range(draw(st.integers(1, 3))):  # of one relation several, each with stretches of its own
         first, last = draw(st.integers(0, 4)), draw(st.integers(-1, 4))
         stretches = draw(st.lists(st.integers(0, 3), max_size=2, unique=True).map(sorted))
         recorded = tuple((step, step) for step in stretches if first <= step and (last == -1 or step <= last))

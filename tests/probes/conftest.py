@@ -11,6 +11,7 @@ import duckdb
 import pytest
 import torch
 from tcrules.instrument.runs import open_run
+from tcrules.instrument.schema import SPARSE
 from tcrules.instrument.session import current
 from tcrules.instrument.watching import watch
 
@@ -37,6 +38,10 @@ class Facts:
         rows = self.sql(f'SELECT {chosen} FROM "{relation}" WHERE {where} ORDER BY fact')
         return [row[0] for row in rows] if len(columns) == 1 else rows
 
+    def gaps(self, *columns: str, where: str = "true") -> list[Any]:
+        """Return the gaps, without those of what is always looked at now and then only."""
+        return self("instrument_gap", *columns, where=f"why <> '{SPARSE}' AND {where}")
+
     def sql(self, query: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(query).fetchall()
 
@@ -47,7 +52,7 @@ Record = Callable[..., Facts]
 def _facts(run: Path, gaps: bool) -> Facts:
     facts = Facts(run)
     if not gaps:
-        assert facts("instrument_gap", "relation", "why") == []
+        assert facts.gaps("relation", "why") == []
     return facts
 
 

@@ -293,5 +293,5 @@ def test_a_failing_probe_leaves_a_gap_and_the_run_alone(record: Any, monkeypatch
 
     monkeypatch.setattr(Updates, "after", fail)
     facts = record(lambda: step(*made()), gaps=True)
-    assert facts("instrument_gap", "relation") == ["gradient", "optimizer_state", "update"]
+    assert facts.gaps("relation") == ["gradient", "optimizer_state", "update"]
     assert facts("optimizer_step", "nth") == [0]

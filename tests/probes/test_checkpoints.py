@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tcrules.instrument.probes.checkpoint import WHY_MANY
 from tcrules.instrument.probes.contents import inspect
 from torch import nn
 
@@ -124,8 +125,10 @@ def test_what_does_not_fit_is_named(record: Any, tmp_path: Path):
 
 def test_many_tensors_are_few_facts(record: Any, tmp_path: Path):
     facts = record(
-        lambda: torch.save([torch.full((1,), float(i)) for i in range(1000)], tmp_path / "many.pt")
+        lambda: torch.save([torch.full((1,), float(i)) for i in range(1000)], tmp_path / "many.pt"),
+        gaps=True,
     )
+    assert facts.gaps("relation", "why") == [("checkpoint_tensor", WHY_MANY)]
     keys = [int(key) for key in facts("checkpoint_tensor", "key")]
     assert keys == list(range(0, 1000, 16))
 

@@ -36,7 +36,7 @@ def test_one_graph_without_breaks(record: Any, counter: Any):
 
     facts = record(train, gaps=True)
     assert counter.frame_count == 1
-    assert set(facts("instrument_gap", "relation")) == HIDDEN
+    assert set(facts.gaps("relation")) == HIDDEN
     # the compiled model goes by the name of the model
     assert facts("forward", "module", "step", "mode_on") == [("Sequential", step, 2) for step in range(5)]
     assert facts("optimizer_step", "nth") == list(range(5))
@@ -59,5 +59,5 @@ def test_functions_that_call_watched_functions(record: Any, counter: Any):
 
     facts = record(train, gaps=True)
     assert counter.frame_count == 1
-    assert set(facts("instrument_gap", "relation")) > HIDDEN
+    assert set(facts.gaps("relation")) > HIDDEN
     assert facts("backward", "step") == [0, 1, 2, 3]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tcrules.instrument.attach import launch
+from tcrules.instrument.probes.samples import WHY_NONE
 from tcrules.instrument.runs import open_run
 from torch import nn
 from torch.utils.data import (
@@ -144,8 +145,9 @@ def test_a_worker_that_runs_out(record: Any):
         seen.extend(int(batch) for batch in DataLoader(Streamed(), num_workers=2, batch_size=1))
 
     seen: list[int] = []
-    facts = record(train)
+    facts = record(train, gaps=True)
     assert facts("batch", "worker") == seen
+    assert facts.gaps("relation", "why") == [("batch_sample", WHY_NONE)]
 
 
 SPAWN = """

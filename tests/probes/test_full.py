@@ -51,7 +51,7 @@ def test_calls_are_nested_and_have_signatures(tmp_path: Path, read: Any):
 def test_what_probes_watch_counts_once(tmp_path: Path, read: Any):
     facts = run(train, tmp_path / "run", read)
     assert facts.sql("SELECT count(*) FROM call WHERE api = 'torch.nn.functional.cross_entropy'") == [(3,)]
-    assert facts("instrument_gap", "relation") == []
+    assert facts.gaps("relation") == []
 
 
 class Descent(torch.optim.Optimizer):

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tcrules.instrument import session as sessions
 from tcrules.instrument.probes import governor
-from tcrules.instrument.probes.governor import EVALUATIONS, RELATIONS, STRETCH, WARM_UP
+from tcrules.instrument.probes.governor import ALL, EVALUATIONS, RELATIONS, STRETCH, WARM_UP
 from tcrules.instrument.runs import coverage, open_run
-from tcrules.instrument.schema import BY_NAME, SAMPLED
+from tcrules.instrument.schema import BY_NAME, SAMPLED, SPARSE
 from torch import nn
 from torch.nn import functional
 from torch.optim.lr_scheduler import StepLR
@@ -33,17 +33,28 @@ class Session:
         self.options = options
         self.clock = SimpleNamespace(step=0, stepped=True)
         self.gaps: list[tuple[str, int]] = []
+        self.sparse: list[tuple[str, int]] = []
         self.stretches: list[tuple[int, int]] = []
+        self.looked: list[tuple[int, str]] = []
 
     def gap(self, relation: str, why: str, first_step: int) -> None:
-        assert why == SAMPLED
-        self.gaps.append((relation, first_step))
+        (self.gaps if why == SAMPLED else self.sparse).append((relation, first_step))
 
     def put(self, relation: str) -> Any:
         assert relation == "recorded_steps"
-        return lambda first, last: self.stretches.append((first, last))
+        return self._stretch
+
+    def _stretch(self, first: int, last: int, whose: str) -> None:
+        if whose == ALL:
+            self.stretches.append((first, last))
+        else:
+            assert first == last
+            self.looked.append((first, whose))
 
     def on_close(self, callback: object) -> None:
+        pass
+
+    def on_fork(self, callback: object) -> None:
         pass
 
 
@@ -104,6 +115,36 @@ def test_what_nothing_counts_is_never_left_out(monkeypatch: pytest.MonkeyPatch):
     assert recorded(Clock(monkeypatch), session, 5.0) == list(range(TOTAL))
 
 
+@pytest.mark.parametrize("cost", [0.0, 0.5])
+def test_what_is_looked_at_now_and_then_says_when(monkeypatch: pytest.MonkeyPatch, cost: float):
+    session = Session()
+
+    def spends(step: int) -> float:
+        assert found.looks(step, "rng") is (step in (0, 1, 2) or step % 16 == 0)
+        return cost
+
+    found = governor.Governor(session)
+    monkeypatch.setattr(governor, "Governor", lambda _: found)
+    steps = recorded(Clock(monkeypatch), session, spends)
+    assert session.sparse == [("rng", 3)]
+    assert session.looked == [(step, "rng") for step in steps if step and step % 16 == 0]
+
+
+def test_a_forked_process_tells_its_own_gaps(monkeypatch: pytest.MonkeyPatch):
+    session = Session()
+    recorded(Clock(monkeypatch), session, 0.5, WARM_UP + 3)
+    found = governor.Governor(session)
+    found.looks(7, "rng")
+    found.open, found._gap = False, True
+    session.sparse.clear()
+    session.clock.step = 40
+    found.after_fork()
+    assert found.open and not found.looks(41, "rng")
+    assert session.sparse == [("rng", 41)]
+    found._shut(50)
+    assert session.gaps[-1] == (RELATIONS[-1], 51)
+
+
 # ------------------------------------------------------------------------------------------------ real runs
 
 MOMENTS = frozenset({"call", "time"})
@@ -152,11 +193,11 @@ def test_recorded_steps_hold_all_facts_and_nothing_else_is_lost(
     monkeypatch.setattr(governor, "BUDGET", 1e-9)
     monkeypatch.setattr(governor, "LONGEST", 8)
     some = record(lambda: train(8, monkeypatch), gaps=True)
-    stretches = some("recorded_steps", "first_step", "last_step")
-    (begin,) = set(some("instrument_gap", "first_step"))
+    stretches = some("recorded_steps", "first_step", "last_step", where="relation = '*'")
+    (begin,) = set(some.gaps("first_step"))
     steps = {*range(begin), *(step for first, last in stretches for step in range(first, last + 1))}
     assert 12 < len(steps) < 25
-    assert set(some("instrument_gap", "relation")) == set(RELATIONS)
+    assert set(some.gaps("relation")) == set(RELATIONS)
     for relation in BY_NAME:
         if relation in ("run", "process", "config", "instrument_gap", "recorded_steps", "location", "metric"):
             continue
@@ -180,7 +221,13 @@ def test_the_reader_knows_which_steps_were_recorded(
     monkeypatch.setattr(governor, "BUDGET", 1e-9)
     facts = record(lambda: train(8, monkeypatch), gaps=True)
     known = coverage(open_run(tmp_path / "run0"))
-    (gap,) = (gap for gap in known.gaps if gap.relation == "forward")
+    (gap,) = (gap for gap in known.gaps if gap.relation == "forward" and gap.why == SAMPLED)
     assert gap.first_step == 8 and gap.last_step == -1
-    assert list(gap.recorded) == facts("recorded_steps", "first_step", "last_step")
+    assert list(gap.recorded) == facts("recorded_steps", "first_step", "last_step", where="relation = '*'")
+    own = {gap.relation: gap for gap in known.gaps if gap.why == SPARSE}
+    assert {"module_call", "loss_call", "rng", "gradient_point"} <= own.keys()
+    kept = {*range(8), *(step for first, last in gap.recorded for step in range(first, last + 1))}
+    for relation, sparse in own.items():
+        assert sparse.first_step == 3
+        assert set(sparse.recorded) == {(step, step) for step in (16, 32) if step in kept}, relation
     assert sessions.current() is None

@@ -158,7 +158,7 @@ def test_training_goes_on(record: Any, train: Callable[[], list[Any]]):
     expected, found = seeded(), []
     facts = record(lambda: found.extend(seeded()), gaps=True)
     assert found == expected
-    lost = set(facts("instrument_gap", "relation"))
+    lost = set(facts.gaps("relation"))
     steps = {
         name: len(facts(name, "call"))
         for name in ("forward", "optimizer_step", "backward", "zero_grad", "clip")

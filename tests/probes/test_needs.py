@@ -10,7 +10,7 @@ import pytest
 import torch
 from tcrules.instrument.needs import ALWAYS, CALLS, FULL
 from tcrules.instrument.runs import coverage, open_run
-from tcrules.instrument.schema import BY_NAME
+from tcrules.instrument.schema import BY_NAME, SPARSE
 from tcrules.instrument.watching import watch
 from tcrules.rules.loading import load_rules
 from torch import nn
@@ -68,7 +68,7 @@ GROUPS = sorted({relation.group for relation in BY_NAME.values()} - {"run"})
 def test_a_group_alone(group: str, whole: Path, tmp_path: Path):
     wanted = {name for name, relation in BY_NAME.items() if relation.group == group} - FULL
     run = recorded(tmp_path / "run", {"relations": sorted(wanted)})
-    assert facts(run, "instrument_gap") == facts(whole, "instrument_gap") == []
+    assert {why for *_, why in facts(run, "instrument_gap") + facts(whole, "instrument_gap")} <= {SPARSE}
     assert coverage(open_run(run)).recorded >= wanted
     left_out = set() if wanted & CALLS else set(BY_NAME) - wanted - ALWAYS
     assert not coverage(open_run(run)).recorded & left_out

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tcrules.instrument.probes.samples import WHY_SOME
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, IterableDataset, TensorDataset
@@ -97,7 +98,8 @@ def test_large_datasets_are_sampled_by_index(record: Any):
         for _ in range(2):
             list(DataLoader(data, batch_size=500, shuffle=True))
 
-    facts = record(train)
+    facts = record(train, gaps=True)
+    assert facts.gaps("relation", "why", "first_step") == [("batch_sample", WHY_SOME, 0)]
     first, second = (facts("batch_sample", "sample", where=f"loader = 'DataLoader#{n}'") for n in range(2))
     assert first != second
     # 64 of a batch at most: some are left out, the others are the same multiples

@@ -132,7 +132,7 @@ def test_optimizers_in_the_backward(same: Any):
         (name, nth) for name in NAMES for nth in range(3)
     )
     assert set(facts("gradient", "class")) == {"nonzero"}
-    assert facts("instrument_gap", "relation") == ["accumulate"]
+    assert facts.gaps("relation") == ["accumulate"]
 
 
 def test_closures(same: Any):
@@ -201,7 +201,7 @@ def test_hand_written_optimizers(same: Any, write: str):
     assert sorted(facts.sql(values)) == [("0.weight", 5), ("1.weight", 5), ("4.weight", 5)]
     if write == "autograd.grad":
         assert facts("call", "step", where="api = 'torch.autograd.grad'") == steps
-        assert facts("instrument_gap", "relation", "first_step") == [("accumulate", 0)]
+        assert facts.gaps("relation", "first_step") == [("accumulate", 0)]
     else:
         assert facts("backward", "step") == steps
         assert set(facts("accumulate", "optimizer", "nth", "onto")) == {("", -1, "none")}

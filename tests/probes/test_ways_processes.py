@@ -59,7 +59,7 @@ WHERE a.rank < b.rank AND {3} GROUP BY ALL ORDER BY ALL
 
 
 def check_data_parallel(facts: Any) -> None:
-    assert facts("instrument_gap") == []
+    assert facts.gaps() == []
     assert facts.sql("SELECT rank, list(step ORDER BY call) FROM forward GROUP BY rank ORDER BY rank") == [
         (rank, [0, 0, 1, 1, 2, 2]) for rank in range(2)
     ]
@@ -84,7 +84,7 @@ def check_data_parallel(facts: Any) -> None:
 
 
 def check_fully_sharded(facts: Any) -> None:
-    assert facts("instrument_gap") == []
+    assert facts.gaps() == []
     # the class goes by the user's name for it
     assert facts.sql("SELECT DISTINCT module, class FROM forward") == [("Sequential", "Sequential")]
     assert facts.sql("SELECT count(*) FROM module WHERE class = 'Block'") == [(4,)]
@@ -107,7 +107,7 @@ def check_fully_sharded(facts: Any) -> None:
 
 
 def check_tensor_parallel(facts: Any) -> None:
-    assert facts("instrument_gap") == []
+    assert facts.gaps() == []
     assert sorted(set(facts("sharded", "param", "layout", "mesh", "held"))) == [
         ("block.down.weight", "tp:Shard(1)", "2", 16),
         ("block.up.bias", "tp:Shard(0)", "2", 4),
@@ -126,7 +126,7 @@ def check_tensor_parallel(facts: Any) -> None:
 
 def check_hogwild(facts: Any) -> None:
     """Values that another process wrote into shared memory are seen."""
-    assert facts("instrument_gap") == []
+    assert facts.gaps() == []
     assert facts.sql("SELECT count(*) FROM process") == [(3,)]
     assert facts.sql(
         "SELECT rank, list(nth ORDER BY nth) FROM optimizer_step GROUP BY rank ORDER BY rank"
@@ -145,9 +145,9 @@ def check_loader_workers(facts: Any, count: int) -> None:
     assert facts("update", "nth", where="param = 'weight'") == list(range(8))
     rng = facts("worker_rng", "epoch", "worker", "source", "used")
     if count == 2:
-        assert facts("instrument_gap") == []
+        assert facts.gaps() == []
         sources = ("numpy", "python", "torch")
         assert sorted(rng) == [(e, w, source, True) for e in range(2) for w in range(2) for source in sources]
     else:
         assert rng == []
-        assert facts("instrument_gap", "relation") == ["worker_rng"]
+        assert facts.gaps("relation") == ["worker_rng"]

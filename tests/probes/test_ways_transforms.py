@@ -47,7 +47,7 @@ def test_compiled_models(same: Any, backend: str, what: str):
 
     facts = same(train, gaps=True)
     # what runs inside is unknown, not absent
-    assert facts("instrument_gap", "relation", "why") == [
+    assert facts.gaps("relation", "why") == [
         (relation, WHY_COMPILED) for relation in ("module_call", "dropout_call", "loss_call")
     ]
     assert facts("module_call") == facts("dropout_call") == []
@@ -73,7 +73,7 @@ def test_compiled_steps(same: Any, backend: str):
         return loop(model, run)
 
     facts = same(train, gaps=True)
-    gaps = facts("instrument_gap", "relation", where=f"why = '{WHY_COMPILED}'")
+    gaps = facts.gaps("relation", where=f"why = '{WHY_COMPILED}'")
     assert {"forward", "module_call", "dropout_call", "loss_call", "param_state", "backward"} <= set(gaps)
     # the gradients tell which model it is
     assert set(facts("parameter", "root")) == {"Sequential"}
@@ -104,11 +104,11 @@ def test_gradients_of_functions(same: Any):
     facts = same(train, gaps=True)
     # each of three updates is a step; the gradients of single samples at the end are none of their own
     assert facts("step", "step") == [0, 1, 2]
-    gaps = facts("instrument_gap", "relation", where=f"why = '{WHY_TRANSFORM}'")
+    gaps = facts.gaps("relation", where=f"why = '{WHY_TRANSFORM}'")
     assert {"forward", "backward", "accumulate", "param_state", "loss_call", "parameter", "module"} <= set(
         gaps
     )
-    assert set(facts("instrument_gap", "why")) == {WHY_TRANSFORM}
+    assert set(facts.gaps("why")) == {WHY_TRANSFORM}
     assert facts("forward") == facts("backward") == facts("parameter") == []
 
 
@@ -206,7 +206,7 @@ def test_forward_called_by_its_name(same: Any):
         ("layer.bias", "Net"),
         ("scale", "Net"),
     ]
-    assert facts("instrument_gap", "relation") == ["param_state", "trainability"]
+    assert facts.gaps("relation") == ["param_state", "trainability"]
 
 
 @pytest.mark.parametrize("how", ["script", "trace"])
@@ -233,6 +233,6 @@ def test_scripted_and_traced_models(same: Any, how: str):
     assert facts.sql("SELECT count(*) FROM update WHERE before <> after") == [(12,)]
     assert facts("forward", "step", where="class <> 'Sequential'") == []
     why = "scripted and traced models are opaque"
-    gaps = facts("instrument_gap", "relation", where=f"why = '{why}'")
+    gaps = facts.gaps("relation", where=f"why = '{why}'")
     assert {"forward", "module", "parameter", "module_call", "dropout_call", "param_state"} <= set(gaps)
     assert "update" not in gaps

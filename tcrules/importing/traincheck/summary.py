@@ -51,7 +51,7 @@ def summarise(
         for relation, first, last, why in process.gap_facts():
             target.add("instrument_gap", rank, relation, first, last, why)
         for first, last in process.recorded_steps():
-            target.add("recorded_steps", rank, first, last)
+            target.add("recorded_steps", rank, first, last, "*")
     target.renumber_ranks(ranks)
     ended = not any(process.open_calls for process in processes)
     if not ended:
