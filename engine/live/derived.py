@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.limits import EvaluationLimit
-from tcrules.engine.live.compile import Compiled, Source, compile_rule
+from tcrules.engine.live.compile import Compiled, compile_rule
 from tcrules.engine.live.tables import Table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tcrules.engine.analyse.horizon import Horizons
     from tcrules.engine.ir import Fact
     from tcrules.engine.live.ordinals import Ordinals
+    from tcrules.engine.live.scopes import Source
     from tcrules.engine.live.tables import Facts
 
 #: A stratum may derive so many facts for one step, or from settled facts.
