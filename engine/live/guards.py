@@ -18,7 +18,7 @@ from tcrules.engine.analyse.horizon import atoms
 from tcrules.instrument.schema import TYPES, UNLEARNABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from tcrules.engine.analyse.horizon import Horizons
     from tcrules.engine.ir import Fact
@@ -78,26 +78,32 @@ class Calls:
 
     def note(self, facts: Facts, step: int) -> dict[str, str]:
         """The facts of a step are decided; returns what is wrong with a call of each relation."""
-        by_relation = {
-            relation: set[Any]().union(
-                *(map(itemgetter(at), facts.at(relation, step).rows) for at in columns)
-            )
-            for relation, columns in self._places.items()
-        }
-        found: set[Any] = set().union(*by_relation.values())
+        found: set[Any] = set()
+        for relation, columns in self._places.items():
+            found.update(*_columns(facts.at(relation, step).rows, columns))
         wrong: dict[str, str] = {}
         for known in (self._young, self._old):
-            if known.keys().isdisjoint(found):  # as it should be: no need to ask for each relation
-                continue
-            for relation, ids in by_relation.items():
-                for call in sorted(known.keys() & ids)[:1]:
-                    wrong[relation] = f"call {call} has facts at steps {known[call]} and {step}"
+            if not known.keys().isdisjoint(found):
+                wrong |= self._wrong(known, facts, step)
         found.discard(0)  # no call
         if self._steps == STEPS_OF_CALLS:
             self._old, self._young, self._steps = self._young, {}, 0
         self._young.update(dict.fromkeys(found, step))
         self._steps += 1
         return wrong
+
+    def _wrong(self, known: dict[Any, int], facts: Facts, step: int) -> dict[str, str]:
+        """For each relation one call that has facts at another step as well."""
+        wrong = {}
+        for relation, columns in self._places.items():
+            found = set[Any]().union(*_columns(facts.at(relation, step).rows, columns))
+            for call in sorted(known.keys() & found)[:1]:
+                wrong[relation] = f"call {call} has facts at steps {known[call]} and {step}"
+        return wrong
+
+
+def _columns(rows: Collection[Fact], columns: Iterable[int]) -> Iterator[Iterable[Any]]:
+    return (map(itemgetter(at), rows) for at in columns)
 
 
 def called(bodies: Iterable[tuple[ir.Body, Sequence[ir.Body]]], horizons: Horizons) -> tuple[Place, ...]:

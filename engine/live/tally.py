@@ -7,15 +7,14 @@ are kept by step and rank; older ones are summed up with the gaps that are known
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tcrules.engine.verdict import Counts, RuleVerdict, doubt, moment, order, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tcrules.engine.facts import Coverage
     from tcrules.engine.families import Family
@@ -26,8 +25,11 @@ if TYPE_CHECKING:
 STEPS_KEPT = 64
 
 
-#: Members, steps and ranks of some instances, side by side; one that is not told is None throughout.
-_Moments = tuple[Sequence[int], Sequence[int | None], Sequence[int | None]]
+#: Members, steps and ranks of some instances, side by side. One value stands for a column that has no other: steps
+#: and ranks are looked at only where there are gaps.
+_Column: TypeAlias = "list[Any] | int | None"
+_Moments: TypeAlias = tuple[list[int], _Column, _Column]
+_NONE: _Moments = ([], None, None)
 
 
 class Tally:
@@ -38,7 +40,9 @@ class Tally:
         self._most = most
         wanted = (family.member, family.invariant.step, family.invariant.rank)
         variables = family.invariant.variables
-        self._getters = [itemgetter(variables.index(v)) if v is not None else None for v in wanted]
+        self._member, self._step, self._rank = (
+            itemgetter(variables.index(v)) if v is not None else None for v in wanted
+        )
         self._recent: list[tuple[int, tuple[_Moments, _Moments]]] = []
         self._summed: dict[int, list[int]] = {}
         self._summed_until: int | None = None
@@ -47,7 +51,7 @@ class Tally:
     def add(self, step: int, found: Mapping[Fact, bool], missing: Doubt) -> list[tuple[Invariant, Binding]]:
         """Add the instances that were decided with a step; returns those that are violated beyond doubt."""
         broken = [values for values, held in found.items() if not held] if False in found.values() else []
-        self._recent.append((step, (self._moments(found), self._moments(broken))))
+        self._recent.append((step, (self._moments(found), self._moments(broken) if broken else _NONE)))
         if len(self._recent) >= 2 * STEPS_KEPT:
             self._sum_up(missing)
         certain = []
@@ -75,11 +79,8 @@ class Tally:
     # -------------------------------------------------------------------------------------------- counts
 
     def _moments(self, instances: Collection[Fact]) -> _Moments:
-        columns: list[list[Any]] = [
-            list(map(getter, instances)) if getter is not None else [nothing] * len(instances)
-            for getter, nothing in zip(self._getters, (0, None, None), strict=True)
-        ]
-        return columns[0], columns[1], columns[2]
+        members = [0] * len(instances) if self._member is None else list(map(self._member, instances))
+        return members, _column(self._step, instances), _column(self._rank, instances)
 
     def _sum_up(self, missing: Doubt) -> None:
         old, self._recent = self._recent[:STEPS_KEPT], self._recent[STEPS_KEPT:]
@@ -96,7 +97,7 @@ class Tally:
             moments = [both[place] for _, both in steps]
             _increase(into, place, chain.from_iterable(members for members, _, _ in moments))
             if missing.gaps:
-                rows = (row for columns in moments for row in zip(*columns, strict=True))
+                rows = (row for columns in moments for row in _rows(columns))
                 inside = (member for member, step, rank in rows if missing.covers(step, rank))
                 _increase(into, place + 2, inside)
 
@@ -123,6 +124,21 @@ class Tally:
             if found.proved or not found.covers(*moment(member, binding))
         ]
         return tuple(self._first(member, kept))
+
+
+def _column(getter: Callable[[Fact], Any] | None, instances: Collection[Fact]) -> _Column:
+    if getter is None:
+        return None
+    values = list(map(getter, instances))
+    return values[0] if values.count(values[0]) == len(values) else values
+
+
+def _rows(columns: _Moments) -> Iterable[tuple[int, int | None, int | None]]:
+    members, steps, ranks = columns
+    some, others = (
+        column if isinstance(column, list) else repeat(column, len(members)) for column in (steps, ranks)
+    )
+    return zip(members, some, others, strict=True)
 
 
 def _increase(into: dict[int, list[int]], place: int, members: Iterable[int]) -> None:
