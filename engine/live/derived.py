@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Derived:
         self._layers: dict[str, _Layer] = {}
         self._tables: dict[tuple[str, int | None], Table] = {}
         self._given: dict[str, Table] = {}
+        self._repeated: defaultdict[str, set[tuple[int, ...]]] = defaultdict(set)
         for stratum in program.strata:
             reaches = [horizons.reach(predicate) for predicate in stratum.predicates]
             if any(reach is None for reach in reaches):
@@ -91,6 +93,14 @@ class Derived:
         return changed
 
     def _derive(self, layer: _Layer, step: int | None) -> None:
+        try:
+            self._fill(layer, step)
+        except Exception:  # what was derived until then must not look like all that there is
+            for predicate in layer.stratum.predicates:
+                self._tables.pop((predicate.name, step), None)
+            raise
+
+    def _fill(self, layer: _Layer, step: int | None) -> None:
         found: dict[str, dict[Fact, bool]] = {predicate.name: {} for predicate in layer.stratum.predicates}
         self._publish(found, step)
         at = 0 if step is None else step
@@ -111,7 +121,7 @@ class Derived:
 
     def _publish(self, found: Mapping[str, dict[Fact, bool]], step: int | None) -> None:
         for name, facts in found.items():
-            self._tables[name, step] = Table(list(facts))
+            self._tables[name, step] = Table(list(facts), self._repeated[name])
 
 
 def _compiled(rule: ir.Rule, horizons: Horizons) -> Compiled:

@@ -7,6 +7,7 @@ ones. So what is evaluated at moments, and the offsets between them, are the sam
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,7 @@ class Ordinals:
         self._number = 0
         self._back: dict[str, int] = {}
         self._ahead: set[int] = {0}
+        self._repeated: defaultdict[str, set[tuple[int, ...]]] = defaultdict(set)
 
     def watch(self, predicate: Predicate, back: int, ahead: set[int]) -> None:
         """From now on hold a relation's facts for `back` ordinals after their own is closed.
@@ -95,7 +97,7 @@ class Ordinals:
             rows = self._rows.get(relation, {}).get(moment)
             if rows is None:
                 return EMPTY
-            self._tables[key] = Table(rows)
+            self._tables[key] = Table(rows, self._repeated[relation])
         return self._tables[key]
 
     def settled(self, relation: str) -> Table:

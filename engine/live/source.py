@@ -79,7 +79,7 @@ class Module:
         return made
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _code(text: str) -> CodeType:
     return compile(text, "<rule>", "exec")
 

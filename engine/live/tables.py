@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,16 @@ Index = Any
 
 
 class Table:
-    """Rows of one relation, with indexes by columns that are made when first asked for."""
+    """Rows of one relation, with indexes by columns that are made when first asked for.
 
-    __slots__ = ("_indexes", "_keys", "rows")
+    `repeated`: columns by which tables of the relation have had several rows of one key; they share the set.
+    """
 
-    def __init__(self, rows: Collection[Fact] = ()) -> None:
+    __slots__ = ("_indexes", "_keys", "_repeated", "rows")
+
+    def __init__(self, rows: Collection[Fact] = (), repeated: set[tuple[int, ...]] | None = None) -> None:
         self.rows = rows
+        self._repeated = repeated if repeated is not None else set()
         self._indexes: dict[tuple[int, ...], Index] = {}
         self._keys: dict[tuple[int, ...], Index] = {}
 
@@ -33,8 +38,18 @@ class Table:
             return self.rows
         found = self._indexes.get(columns)
         if found is None:
-            found = self._indexes[columns] = _grouped(itemgetter(*columns), self.rows)
+            found = self._indexes[columns] = self._grouped(columns)
         return found
+
+    def _grouped(self, columns: tuple[int, ...]) -> Index:
+        """Keys mostly come once (calls), or mostly again: what was found of earlier steps is expected."""
+        key = itemgetter(*columns)
+        if columns not in self._repeated:
+            single = dict(zip(map(key, self.rows), zip(self.rows, strict=True), strict=True))
+            if len(single) == len(self.rows):
+                return single
+            self._repeated.add(columns)
+        return _grouped(key, self.rows)
 
     def keys(self, columns: tuple[int, ...]) -> Index:
         """The values that the columns have; cheaper than an index."""
@@ -50,9 +65,7 @@ def _grouped(key: Callable[[Fact], Any], rows: Iterable[Fact]) -> Index:
     found: dict[Any, list[Fact]] = {}
     for row in rows:
         value = key(row)
-        if (
-            value in found
-        ):  # in most tables half of the keys come again: `setdefault` would make a list each time
+        if value in found:  # `setdefault` would make a list each time
             found[value].append(row)
         else:
             found[value] = [row]
@@ -76,6 +89,7 @@ class Facts:
         self._settled_tables: dict[str, Table] = {}
         self._new: dict[str, list[Fact]] = {}
         self._back: dict[str, int] = {}
+        self._repeated: defaultdict[str, set[tuple[int, ...]]] = defaultdict(set)
 
     def watch(self, relation: str, back: int) -> None:
         """From now on hold the facts of an event relation for `back` steps after their own is closed."""
@@ -133,7 +147,7 @@ class Facts:
             rows = self._steps.get(relation, {}).get(step)
             if rows is None:
                 return EMPTY
-            table = self._tables[key] = Table(rows)
+            table = self._tables[key] = Table(rows, self._repeated[relation])
         return table
 
     def settled(self, relation: str) -> Table:
