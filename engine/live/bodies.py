@@ -37,45 +37,48 @@ class Bodies:
         self._places = Places(horizons, root, last)
         self._tables: dict[Source, str] = {}
 
-    def outermost(self, body: ir.Body, function: Function) -> Scope:
-        """A whole body, and what it binds. Members of a family are found by the columns of an event."""
+    def outermost(self, body: ir.Body, function: Function) -> None:
+        """A whole body. Members of a family are found by the columns of an event."""
         scope = Scope(Links(self._places.horizons).within(body))
-        pair = self._dispatched(body)
-        if pair is None:
-            return self._body(function, ordered(body, scope.bound, self._places.is_event), scope)
-        self._dispatch(function, *pair, scope.links)
+        pair = self._dispatched(body) or ()
+        if pair:
+            self._dispatch(function, *pair, scope.links)
         for atom in pair:
             scope = self._places.behind(atom, scope)
-        rest = tuple(literal for literal in body if literal is not pair[0] and literal is not pair[1])
-        return self._body(function, ordered(rest, scope.bound, self._places.is_event), scope)
+        rest = tuple(literal for literal in body if not any(literal is atom for atom in pair))
+        self._solve(function, ordered(rest, scope.bound, self._places.is_event), scope)
 
     def exists(self, function: Function, body: ir.Body, scope: Scope) -> str:
         """The condition that a nested body has a solution."""
-        scope = scope.within(body)
-        literals = ordered(body, scope.bound, self._places.is_event)
-        if all(_is_plain(literal, scope) for literal in literals):
-            conditions = [c for literal in literals for c in self._conditions(function, literal, scope) or ()]
+        literals, within = self._inner(body, scope)
+        if all(_is_plain(literal, within) for literal in literals):
+            conditions = [
+                c for literal in literals for c in self._conditions(function, literal, within) or ()
+            ]
             return " and ".join(conditions) or "True"
-        return self._called(function, literals, scope, _EXISTS)
+        return self._called(function, body, scope, _EXISTS)
 
-    def _called(self, function: Function, literals: Sequence[ir.Literal], scope: Scope, end: End) -> str:
-        """The call of a new function that solves literals."""
+    def _called(self, function: Function, body: ir.Body, scope: Scope, end: End) -> str:
+        """The call of a new function that solves a nested body."""
         inner = self.module.function(end)
-        self._body(inner, literals, scope)
+        self._solve(inner, *self._inner(body, scope))
         return function.call(inner)
 
-    def _body(self, function: Function, literals: Sequence[ir.Literal], scope: Scope) -> Scope:
-        """Solve literals in their order, then do what the function's end says. Returns what is bound there."""
+    def _inner(self, body: ir.Body, scope: Scope) -> tuple[Sequence[ir.Literal], Scope]:
+        scope = scope.within(body)
+        return ordered(body, scope.bound, self._places.is_event), scope
+
+    def _solve(self, function: Function, literals: Sequence[ir.Literal], scope: Scope) -> None:
+        """Solve literals in their order, then do what the function's end says."""
         for place, literal in enumerate(literals):
             if function.loops >= MOST_LOOPS:
                 rest = self.module.function(function.end.rest)
-                scope = self._body(rest, literals[place:], scope)
+                self._solve(rest, literals[place:], scope)
                 function.line(function.end.through.format(function.call(rest)))
-                return scope
+                return
             self._literal(function, literal, scope)
             scope = self._places.behind(literal, scope)
         function.end.solution(function, scope)
-        return scope
 
     def _literal(self, function: Function, literal: ir.Literal, scope: Scope) -> None:
         conditions = self._conditions(function, literal, scope)
@@ -104,13 +107,9 @@ class Bodies:
             case ir.Atom() if _is_plain(literal, scope):
                 return [self._contained(function, literal, scope)]
             case ir.Either(alternatives) if not _new(literal, scope):
-                ways = [self._called(function, *self._inner(way, scope), _EXISTS) for way in alternatives]
+                ways = [self.exists(function, way, scope) for way in alternatives]
                 return [f"({' or '.join(ways)})"]
         return None
-
-    def _inner(self, body: ir.Body, scope: Scope) -> tuple[Sequence[ir.Literal], Scope]:
-        scope = scope.within(body)
-        return ordered(body, scope.bound, self._places.is_event), scope
 
     # -------------------------------------------------------------------------------------------- what binds
 
@@ -138,10 +137,8 @@ class Bodies:
 
         made = self.module.constant(partial(_aggregated, group.kind, base))
         end = End(note, f"return {made}(found)", collects=True)
-        literals, within = self._inner(group.body, scope)
         value = function.module.fresh()
-        call = self._called(function, literals, within, end)
-        function.need([f"({value} := {call}) is not None"])
+        function.need([f"({value} := {self._called(function, group.body, scope, end)}) is not None"])
         self._bind(function, group.result, value, scope)
 
     def _either(self, function: Function, literal: ir.Either, scope: Scope) -> None:
@@ -151,7 +148,7 @@ class Bodies:
             inner.line(f"yield {', '.join(inner.variable(name) for name in new)},")
 
         end = End(hand_on, "return", "yield from {}")
-        ways = [self._called(function, *self._inner(way, scope), end) for way in literal.alternatives]
+        ways = [self._called(function, way, scope, end) for way in literal.alternatives]
         names = f"({', '.join(map(function.bound, new))},)"
         function.loop(names, f"{function.constant(chain)}({', '.join(ways)})")
 

@@ -14,7 +14,7 @@ from tcrules.engine import naive
 from tcrules.engine.check import check, naive_check
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
 from tcrules.engine.facts import Coverage
-from tcrules.engine.live import LiveSession
+from tcrules.engine.live import LiveSession, bodies
 
 for _name in ("helping", "live_strategies"):
     _spec = importlib.util.spec_from_file_location(f"live_{_name}", Path(__file__).with_name(f"{_name}.py"))
@@ -120,6 +120,15 @@ def test_most_rules_are_decided_live(streams, way: str, violated: int, held: int
 @given(strategies.streams(most_facts=20, strata=3))
 def test_more_random_programs(stream) -> None:
     compare(stream)
+
+
+@helping.examples(50)
+@given(strategies.streams())
+def test_random_programs_in_functions_of_one_loop(stream) -> None:
+    """As bodies with more loops than Python allows are written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "MOST_LOOPS", 1)
+        compare(stream)
 
 
 # ------------------------------------------------------------------------------------------------ single promises
