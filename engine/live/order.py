@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.plan.build import expression_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Set
+    from collections.abc import Callable, Mapping, Set
+
+#: Nothing costs less than a test of values.
+_LEAST = (0, 0)
 
 
 def ordered(body: ir.Body, bound: Set[str], is_event: Callable[[ir.Atom], bool]) -> list[ir.Literal]:
@@ -18,23 +22,37 @@ def ordered(body: ir.Body, bound: Set[str], is_event: Callable[[ir.Atom], bool])
     """
     outer = set(bound).union(*(bound_by(literal) for literal in body))
     known = set(bound)
-    waiting = list(enumerate(body))
+    waiting = {place: (literal, _reads(literal, outer)) for place, literal in enumerate(body)}
     done: list[ir.Literal] = []
     while waiting:
-        ready = [item for item in waiting if _reads(item[1], outer) <= known]
-        if not ready:
+        best = _best(waiting, known, is_event)
+        if best is None:
             raise ValueError("no literal of the body finds bound what it reads")
-        best = min(ready, key=lambda item: (*_cost(item[1], known, is_event), item[0]))
-        waiting.remove(best)
-        done.append(best[1])
-        known.update(bound_by(best[1]))
+        literal, _ = waiting.pop(best)
+        done.append(literal)
+        known.update(bound_by(literal))
     return done
+
+
+def _best(
+    waiting: Mapping[int, tuple[ir.Literal, set[str]]], known: Set[str], is_event: Callable[[ir.Atom], bool]
+) -> int | None:
+    """The place of the cheapest literal that finds bound what it reads, of several the first."""
+    best, least = None, (math.inf, 0.0)
+    for place, (literal, reads) in waiting.items():
+        if reads <= known:
+            cost = _cost(literal, known, is_event)
+            if cost < least:
+                best, least = place, cost
+            if cost == _LEAST:
+                break
+    return best
 
 
 def _cost(literal: ir.Literal, known: Set[str], is_event: Callable[[ir.Atom], bool]) -> tuple[int, int]:
     """Cheap tests, then existence, then the most selective atom, then nested bodies that bind."""
     if isinstance(literal, ir.Compare | ir.Bind):
-        return 0, 0
+        return _LEAST
     if isinstance(literal, ir.Not):
         return 2, 0
     if not isinstance(literal, ir.Atom):
