@@ -27,9 +27,11 @@ def variables(frame: FrameType) -> dict[str, Any]:
     Of a module it is the namespace itself. Empty where this interpreter does not tell without a trace.
     """
     code = frame.f_code
-    if not code.co_flags & inspect.CO_OPTIMIZED or sys.version_info >= (3, 13):
-        found: Any = frame.f_locals  # no copy is made
-        return dict(found)
+    if not code.co_flags & inspect.CO_OPTIMIZED:
+        return dict(frame.f_locals)  # the namespace itself: nothing is made
+    if sys.version_info >= (3, 13):
+        captured = {*code.co_cellvars, *code.co_freevars}
+        return {name: value for name, value in frame.f_locals.items() if name not in captured}
     if sys.implementation.name != "cpython" or _WORD != 8:
         return {}
     return dict(_by_call(frame, code) if sys.version_info >= (3, 12) else _by_address(frame, code))

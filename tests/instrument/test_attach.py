@@ -74,7 +74,8 @@ print(sys.argv, __file__, sys.path, [name for name in sys.modules if "custom" in
     code, folder = record(place, *command)
     traced = capfd.readouterr()
     assert code == 0 and mine(folder) == [(1,)]
-    assert traced.out.replace("'sitecustomize'", "") == plain.out
+    hidden = "'sitecustomize'"  # some systems have one, too
+    assert traced.out.replace(hidden, "") == plain.out.replace(hidden, "")
     assert folder.manifest.status == "finished" and folder.manifest.torch == "0.0-fake"
     assert "tcrules" not in traced.err
 
