@@ -48,7 +48,8 @@ def watch(
         options: settings of the recording. `overhead`: share of the training's time that it may take (default 0.02, in
             full mode 0.5; 0 = no limit); `warm_up`: steps that are recorded in any case (512); `relations`: those to
             record (all); `full`: calls of all public functions of torch, with their signatures; `apis`: patterns of the
-            user's functions to record likewise; `limit_bytes`: disk space of a process.
+            user's functions to record likewise; `limit_bytes`: disk space of a process;
+            `fingerprint`: how tensors are fingerprinted, `xxh3` or `sums` (where the machine has an accelerator).
 
     Raises:
         RunError: the folder exists or cannot be created.

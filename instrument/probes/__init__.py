@@ -31,10 +31,15 @@ class Probe:
 
 def install(session: Session) -> None:
     """Install all probes into this process; they are taken back when the session closes."""
+    from tcrules.instrument import fingerprint
+    from tcrules.instrument.probes import cuda
     from tcrules.instrument.probes.feeds import FEEDS
     from tcrules.instrument.probes.registry import PROBES
     from tcrules.instrument.probes.shared import Shared
 
+    # as the machine is, not the tensors: those on the host are compared with those on devices
+    default = "sums" if cuda.is_there() else "xxh3"
+    fingerprint.choose(str(session.options.get("fingerprint", default)))
     shared = Shared(session)
     session.on_close(shared.patches.undo)
     for name, relations in FEEDS.items():

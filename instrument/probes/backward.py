@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.reductions import Answer
 from tcrules.instrument.probes.transforms import in_transform
 from tcrules.instrument.probes.values import class_of, is_real, local, norms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
@@ -23,8 +26,8 @@ WHY_THREADS = "several threads train: gradients of parameters that no model hold
 WHY_RETURNED = (
     "gradients that torch.autograd.grad returns are the program's to apply: where they go is not seen"
 )
-#: A gradient before a backward: identity, version, and how it is called in facts.
-_Before = tuple[int, int, str]
+#: A gradient before a backward: identity, version, and how it is called in facts, or its class and norm when known.
+_Before: TypeAlias = "tuple[int, int, str | Answer]"
 
 
 class Backward:
@@ -50,11 +53,17 @@ class Backward:
             before = self._before() if self._compares else []
         return "", (self._loss(start), before)
 
-    def _loss(self, start: Any) -> float:
+    def _loss(self, start: Any) -> float | Answer:
         """Return the value that a backward starts from; the sum if it is no scalar."""
+        late = self.shared.late
+        if late is not None and late.holds(start):
+            ask = late.ask()
+            loss = ask.number(start, torch.sum)
+            ask.send("backward")
+            return loss
         plain = local(start) if isinstance(start, torch.Tensor) else None
         if plain is None:
-            self.session.gap("backward", "loss: data on devices is not read")
+            self.shared.unread("backward", self.shared.clock.step)
             return 0.0
         with torch.no_grad():
             value = plain.item() if plain.numel() == 1 else plain.sum().item()
@@ -64,7 +73,8 @@ class Backward:
         found: list[tuple[torch.Tensor, Param, _Before]] = []
         unknown: list[int] = []
         grads: list[torch.Tensor] = []
-        known = self.book.trained_by_me()
+        known, late = self.book.trained_by_me(), self.shared.late
+        ask = None if late is None else late.ask()
         if len(self.book.threads) > 1 and any(p.owner and not p.thread for p in self.book.params()):
             self.session.gap("accumulate", WHY_THREADS)
         for param in known:
@@ -75,10 +85,13 @@ class Backward:
             if grad is None:
                 found.append((tensor, param, (0, -1, "none")))
                 continue
-            before = id(grad), grad._version, "nonzero"
+            before: _Before = id(grad), grad._version, "nonzero"
             found.append((tensor, param, before))
             if before[:2] != (param.grad, param.grad_version):
                 # written since the last backward: cleared in place, clipped, unscaled
+                if ask is not None and late is not None and late.holds(grad):
+                    found[-1] = tensor, param, (before[0], before[1], ask.norm(grad))
+                    continue
                 plain = None if grad.is_sparse else local(grad.detach())
                 if plain is not None:
                     unknown.append(len(found) - 1)
@@ -87,6 +100,8 @@ class Backward:
             if class_of(grad, norm) == "zero":
                 tensor, param, before = found[index]
                 found[index] = tensor, param, (before[0], before[1], "zero")
+        if ask is not None:
+            ask.send("backward")
         return found
 
     def leave(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
@@ -94,6 +109,7 @@ class Backward:
         loss, before = token
         step, at = frame.step, self.shared.tick()
         wrote: list[tuple[torch.Tensor, Param]] = []
+        later: list[tuple[tuple[str, str, int], Answer]] = []
         with self.book.reading:
             mine = set(map(id, self.book.trained_by_me())) if len(self.book.threads) > 1 else None
             for tensor, param, (grad_id, version, onto) in before:
@@ -105,14 +121,41 @@ class Backward:
                     self.structure.unseen(param)
                 owner = param.owner
                 name, nth = (owner.name, owner.nth) if owner is not None else ("", -1)
-                self._put_grad(frame.call, param.name, name, nth, step, at, onto)
+                if isinstance(onto, Answer):
+                    later.append(((param.name, name, nth), onto))
+                else:
+                    self._put_grad(frame.call, param.name, name, nth, step, at, onto)
                 wrote.append((tensor, param))
             if wrote and self.points is not None:
                 self.shared.safely("gradients", self.points.look, frame.call, "backward", wrote)
         closure = getattr(context.steps[-1], "call", 0) if context.steps else 0
-        self._put(frame.call, step, frame.begin, at, loss, math.isfinite(loss), closure)
+        about = frame.call, step, frame.begin, at
+        if self.shared.late is None or not (later or isinstance(loss, Answer)):
+            self._put(*about, loss, math.isfinite(loss), closure)
+        else:
+            params, onto_later = [about for about, _ in later], [onto for _, onto in later]
+            self.shared.late.after("backward", self._write_late, about, loss, closure, params, onto_later)
         if not raised:
             self.shared.clock.backward_done()
+
+    def _write_late(
+        self,
+        about: tuple[int, int, int, int],
+        loss: float | None,
+        closure: int,
+        params: Sequence[tuple[str, str, int]],
+        onto: Sequence[tuple[str, float] | None],
+    ) -> None:
+        call, step, _, at = about
+        if loss is None:
+            self.shared.unread("backward", step)
+        else:
+            self._put(*about, loss, math.isfinite(loss), closure)
+        for param, before in zip(params, onto, strict=True):
+            if before is None:
+                self.shared.unread("accumulate", step)
+            else:
+                self._put_grad(call, *param, step, at, "zero" if before[0] == "zero" else "nonzero")
 
     # ------------------------------------------------------------------ gradients that are returned
     def enter_grad(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:

@@ -6,20 +6,21 @@ import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.privacy import shown_path
 from tcrules.instrument.probes.contents import MAX_ITEMS, MAX_TENSORS, Content, bare, few, inspect, state_of
 from tcrules.instrument.probes.context import context, dtype_name
 from tcrules.instrument.probes.models import is_model, unwrap
 from tcrules.instrument.probes.patching import argument
-from tcrules.instrument.probes.states import WHY_DEVICE
 from tcrules.instrument.probes.values import sample_print
 from torch import nn, serialization
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from tcrules.instrument.probes.deferred import Ask
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.slots import Slots
@@ -70,10 +71,9 @@ class Checkpoints:
             self._paths[file] = None
         else:
             _try_put(self._buffers, target)
-        self._marks[content.mark()] = None
-        for table in (self._paths, self._marks):
-            while len(table) > MAX_SAVES:
-                table.pop(next(iter(table)))  # type: ignore[call-overload]
+        ask = self._ask()
+        self._then(ask, self._remember, content.shapes(), self._prints(ask, content.marked()))
+        _cut(self._paths)
         names: dict[int, str] = {}
         for state in content.models:
             names |= self._model_saved(frame.call, state)
@@ -84,6 +84,27 @@ class Checkpoints:
         )
         self._tensors(frame.call, "saved", content, names)
 
+    # ------------------------------------------------------------------ values, there or on their way
+    def _ask(self) -> Ask | None:
+        return None if self.shared.late is None else self.shared.late.ask()
+
+    def _prints(self, ask: Ask | None, tensors: Iterable[torch.Tensor]) -> list[Any]:
+        """Return the fingerprints of tensors, or the answers that they will be."""
+        read = sample_print if ask is None else ask.sample
+        return [read(tensor) for tensor in tensors]
+
+    def _then(self, ask: Ask | None, write: Callable[..., None], *args: Any) -> None:
+        if ask is None:
+            write(*args)
+        else:
+            ask.then("checkpoint", write, *args)
+
+    def _remember(self, shapes: list[int], prints: list[int | None]) -> None:
+        """Remember what was saved, to tell it when it is read."""
+        self._marks[_mark(shapes, prints)] = None
+        _cut(self._marks)
+
+    # ------------------------------------------------------------------ what is in a state
     def _model_saved(self, call: int, state: dict[str, Any]) -> dict[int, str]:
         """Write how much of which model a state holds; returns the names of its tensors, by id."""
         state, best, found = bare(state), (0, 0), None
@@ -125,21 +146,39 @@ class Checkpoints:
 
     def _tensors(self, call: int, point: str, content: Content, names: dict[int, str]) -> None:
         pairs = list(zip(content.keys, content.tensors, strict=True))
-        for key, tensor in self._few(pairs):
-            self._tensor(call, point, key, names.get(id(tensor), ""), tensor)
-
-    def _tensor(self, call: int, point: str, key: str, name: str, tensor: torch.Tensor) -> None:
-        data = sample_print(tensor)
-        if data is None:
-            self.shared.session.gap("checkpoint_tensor", WHY_DEVICE)
-        else:
-            self._put_tensor(call, point, key, name, dtype_name[tensor.dtype], tensor.numel(), data)
+        self._each(
+            call, [(point, key, names.get(id(tensor), ""), tensor) for key, tensor in self._few(pairs)]
+        )
 
     def _both(self, call: int, pairs: Sequence[tuple[str, str, torch.Tensor, torch.Tensor]]) -> None:
         """Write what a state gave for a tensor and what it holds now."""
-        for key, name, given, held in self._few(pairs):
-            self._tensor(call, "given", key, name, given)
-            self._tensor(call, "held", key, name, held)
+        each = (
+            (("given", key, name, given), ("held", key, name, held))
+            for key, name, given, held in self._few(pairs)
+        )
+        self._each(call, [item for two in each for item in two])
+
+    def _each(self, call: int, tensors: Sequence[tuple[str, str, str, torch.Tensor]]) -> None:
+        ask = self._ask()
+        rows = [
+            (point, key, name, dtype_name[tensor.dtype], tensor.numel())
+            for point, key, name, tensor in tensors
+        ]
+        prints = self._prints(ask, [tensor for *_, tensor in tensors])
+        self._then(ask, self._write_tensors, call, self.shared.clock.step, rows, prints)
+
+    def _write_tensors(
+        self,
+        call: int,
+        step: int,
+        rows: Sequence[tuple[str, str, str, str, int]],
+        prints: Sequence[int | None],
+    ) -> None:
+        for row, data in zip(rows, prints, strict=True):
+            if data is None:
+                self.shared.unread("checkpoint_tensor", step)
+            else:
+                self._put_tensor(call, *row, data)
 
     def enter_load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
         """`torch.load` begins."""
@@ -157,12 +196,23 @@ class Checkpoints:
         file = _file(source)
         here = file in self._paths if file else self._buffers.get(source) is True
         self.book.loaded = self.book.loaded or content.model
-        self._put_loaded(
-            *(frame.call, frame.object, frame.step, frame.begin, content.model, content.optimizer),
-            here or (bool(content.tensors) and content.mark() in self._marks),
-            *(content.names(), content.scheduler, content.scaler, content.rng, content.position),
-        )
+        about = frame.call, frame.object, frame.step, frame.begin, content.model, content.optimizer
+        more = content.names(), content.scheduler, content.scaler, content.rng, content.position
+        ask = self._ask()
+        prints = self._prints(ask, [] if here else content.marked())
+        self._then(ask, self._write_loaded, about, here, content.shapes(), prints, more)
         self._tensors(frame.call, "read", content, {})
+
+    def _write_loaded(
+        self,
+        about: tuple[Any, ...],
+        here: bool,
+        shapes: list[int],
+        prints: list[int | None],
+        more: tuple[Any, ...],
+    ) -> None:
+        here = here or (bool(prints) and _mark(shapes, prints) in self._marks)
+        self._put_loaded(*about, here, *more)
 
     # ------------------------------------------------------------------ states
     def enter_model(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any] | None:
@@ -238,6 +288,16 @@ class Checkpoints:
 
     def _call(self, value: Any) -> int:
         return (self._origin.get(value) or 0) if isinstance(value, torch.Tensor) else 0
+
+
+def _mark(shapes: Sequence[int], prints: Sequence[int | None]) -> int:
+    """Return what a saved object is told by: fingerprints of a few of its tensors, and their sizes."""
+    return combine([*(data for data in prints if data is not None), *shapes])
+
+
+def _cut(table: dict[Any, None]) -> None:
+    while len(table) > MAX_SAVES:
+        table.pop(next(iter(table)))
 
 
 def _pointer(value: Any) -> int:

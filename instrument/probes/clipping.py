@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from tcrules.instrument.probes.patching import argument, keep_scriptable
+from tcrules.instrument.probes.values import host_number
 from torch.nn import utils
 from torch.nn.utils import clip_grad
 
@@ -37,7 +38,7 @@ class Clipping:
         known = [(tensor, self.shared.book.known(tensor)) for tensor in params]
         found = [(tensor, record) for tensor, record in known if record is not None]
         owner = next((record.owner.name for _, record in found if record.owner), "")
-        return "", (owner, float(limit), len(params), found)
+        return "", (owner, limit, len(params), found)
 
     def leave(self, frame: Frame, token: Any, result: Any, raised: bool) -> None:
         """It returned the norm, or nothing for values."""
@@ -45,17 +46,23 @@ class Clipping:
         if raised:
             return
         kind = "value" if "value" in frame.api else "norm"
-        norm = -1.0
-        if isinstance(result, torch.Tensor):
-            if result.device.type != "cpu":
-                self.shared.session.gap("clip", "norm: data on devices is not read")
-            else:
-                norm = float(result)
-        elif isinstance(result, (int, float)):
-            norm = float(result)
-        self._put(frame.call, kind, owner, frame.step, frame.begin, limit, norm, count)
+        norm = result if isinstance(result, (torch.Tensor, int, float)) else -1.0
+        about, late = (frame.call, kind, owner, frame.step, frame.begin), self.shared.late
+        if late is not None and late.any((limit, norm)):
+            ask = late.ask()
+            ask.then("clipping", self._write, about, ask.number(limit), ask.number(norm), count)
+        else:
+            self._write(about, host_number(limit), host_number(norm), count)
         if self.points is not None:
             self.shared.safely("gradients", self.points.look, frame.call, "clipped", found)
+
+    def _write(
+        self, about: tuple[int, str, str, int, int], limit: float | None, norm: float | None, count: int
+    ) -> None:
+        if limit is None or norm is None:
+            self.shared.unread("clip", about[3])
+        else:
+            self._put(*about, limit, norm, count)
 
 
 def _reiterable(watched: Callable[..., Any]) -> Callable[..., Any]:

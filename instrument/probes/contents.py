@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from tcrules.instrument.fingerprint import combine, fingerprint_bytes
+from tcrules.instrument.fingerprint import fingerprint_bytes
 from tcrules.instrument.probes.models import unwrap
-from tcrules.instrument.probes.values import key_name, sample_print
+from tcrules.instrument.probes.values import key_name
 from torch import nn
 from torch.optim import Optimizer
 
@@ -63,12 +63,13 @@ class Content:
     #: The states of models.
     models: list[dict[str, Any]] = field(default_factory=list)
 
-    def mark(self) -> int:
-        """Return a fingerprint of a few of the tensors and of the shapes of all."""
-        prints = [
-            print_ for tensor in self.tensors[:MARK_TENSORS] if (print_ := sample_print(tensor)) is not None
-        ]
-        return combine([*prints, len(self.tensors), *(tensor.numel() for tensor in self.tensors[:1000])])
+    def marked(self) -> list[torch.Tensor]:
+        """Return a few of the tensors, by which the object is told."""
+        return self.tensors[:MARK_TENSORS]
+
+    def shapes(self) -> list[int]:
+        """Return what tells objects apart besides."""
+        return [len(self.tensors), *(tensor.numel() for tensor in self.tensors[:1000])]
 
     def names(self) -> int:
         """Return a fingerprint of the paths of all tensors."""

@@ -12,10 +12,12 @@ from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.models import is_model
 from tcrules.instrument.probes.patching import around
-from tcrules.instrument.probes.values import local, print_of
+from tcrules.instrument.probes.values import placed, print_of
 from torch import nn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
@@ -108,9 +110,26 @@ class Copies:
             for tensor in [*made.parameters(), *made.buffers()]
             if is_read(tensor)
         )
-        buffers = [combine(print_of(tensor) or 0 for tensor in module.buffers()) for module in (made, source)]
+        late = self.shared.late
+        ask = None if late is None else late.ask()
+        read = print_of if ask is None else ask.print
+        buffers: list[list[Any]] = [
+            [read(tensor) for tensor in module.buffers()] for module in (made, source)
+        ]
         name = self.structure.model(source).name
-        self._put_state(record.root, name, step, self.shared.tick(), made.training, shared, *buffers)
+        about = record.root, name, step, self.shared.tick(), made.training, shared
+        if ask is None:
+            self._write(about, *buffers)
+        else:
+            ask.then("copies", self._write, about, *buffers)
+
+    def _write(
+        self, about: tuple[Any, ...], made: Sequence[int | None], source: Sequence[int | None]
+    ) -> None:
+        if None in made or None in source:
+            self.shared.unread("copy_state", about[2])
+        prints = [combine(data or 0 for data in side) for side in (made, source)]
+        self._put_state(*about, *prints)
 
     def close(self) -> None:
         """The run is over: so is its last step, which no next one will tell."""
@@ -120,7 +139,7 @@ class Copies:
 
 def is_read(tensor: torch.Tensor) -> bool:
     """Return whether a tensor has an address of its own."""
-    plain = local(tensor)
+    plain = placed(tensor)
     return plain is not None and plain.numel() > 0
 
 

@@ -11,12 +11,12 @@ import torch
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
-from tcrules.instrument.probes.values import key_name, local, sample_print
+from tcrules.instrument.probes.values import key_name, local, placed, sample_print
 from tcrules.instrument.probes.workers import WHY_NOT_TRACED, is_traced
 from torch.utils.data import dataloader, sampler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tcrules.instrument.probes.samples import Order, Samples
     from tcrules.instrument.probes.shared import Shared
@@ -53,13 +53,14 @@ class Batches:
 
     def __init__(self, shared: Shared) -> None:
         self._put = shared.session.put("batch_use")
-        self._tensors: IdentityMap[tuple[Place, int, int, int | None]] = IdentityMap()
+        #: The last is a fingerprint, or the answer that it will be.
+        self._tensors: IdentityMap[tuple[Place, int, int, Any]] = IdentityMap()
         #: Address and size of the tensors of the last batch of each loader, which views are told by.
         self._last: dict[str, list[tuple[weakref.ref[torch.Tensor], Place, int, int]]] = {}
         self._active: list[tuple[weakref.ref[Any], str]] = []
 
-    def of(self, tensor: torch.Tensor) -> tuple[str, int | None]:
-        """Return (loader, fingerprint) of a tensor, "" and None if it is not as a loader yielded it."""
+    def of(self, tensor: torch.Tensor) -> tuple[str, Any]:
+        """Return (loader, fingerprint or answer) of a tensor, "" and None if it is not as a loader yielded it."""
         known = self._tensors.get(tensor)
         if known is None:
             return "", None
@@ -67,12 +68,12 @@ class Batches:
         same = tensor.data_ptr() == pointer and _version(tensor) == version
         return place.loader, data if same else None
 
-    def put(self, tensor: torch.Tensor, place: Place, data: int | None) -> None:
+    def put(self, tensor: torch.Tensor, place: Place, data: Any) -> None:
         """Note that a loader yielded a tensor."""
         pointer = tensor.data_ptr()
         self._tensors.put(tensor, (place, pointer, _version(tensor), data))
         size = tensor.numel() * tensor.element_size()
-        if tensor.is_cpu and pointer:
+        if pointer:
             last = self._last.setdefault(place.loader, [])
             if last and last[0][1][:3] != place[:3]:
                 last.clear()
@@ -86,7 +87,7 @@ class Batches:
         known = self._tensors.get(tensor)
         if known is not None:
             return known[0], tensor.data_ptr() == known[1] and _version(tensor) == known[2]
-        if local(tensor) is None:
+        if placed(tensor) is None:
             return None
         pointer = tensor.data_ptr()
         for last in self._last.values():
@@ -214,34 +215,46 @@ class Loaders:
             self._sample(now, list(fields(batch)), self.shared.tick())
             now.index += 1
             return
-        step, at, size, prints = self.clock.step, self.shared.tick(), 0, []
-        found = list(fields(batch))
+        step, at, size = self.clock.step, self.shared.tick(), 0
+        late = self.shared.late
+        ask = None if late is None else late.ask()
+        found, rows = list(fields(batch)), []
+        prints: list[Any] = []
+        constant: list[Any] = []
         for number, (field, tensor) in enumerate(found):
             if number >= MAX_FIELDS:
                 self.shared.session.gap("batch_field", f"more than {MAX_FIELDS} tensors in a batch")
                 break
             size = size or (tensor.shape[0] if tensor.dim() else 1)
-            data = sample_print(tensor)
+            data: Any = sample_print(tensor) if ask is None else ask.sample(tensor)
             self.batches.put(tensor, Place(now.loader, now.epoch, now.index, field), data)
-            if data is not None:
-                prints.append(data)
-                dtype = dtype_name[tensor.dtype]
-                self._put_field(
-                    now.loader,
-                    now.epoch,
-                    now.index,
-                    now.worker,
-                    step,
-                    at,
-                    field,
-                    dtype,
-                    data,
-                    is_constant(tensor),
-                )
-        data = combine(prints)
-        self._put_batch(now.loader, now.epoch, now.index, now.worker, step, at, size, data)
+            rows.append((field, dtype_name[tensor.dtype]))
+            prints.append(data)
+            constant.append(is_constant(tensor) if ask is None else ask.number(tensor, all_equal))
+        about = now.loader, now.epoch, now.index, now.worker, step, at
+        if ask is None:
+            self._write(about, size, rows, prints, constant)
+        else:
+            ask.then("data", self._write, about, size, rows, prints, constant)
         self._sample(now, found, at)
         now.index += 1
+
+    def _write(
+        self,
+        about: tuple[str, int, int, int, int, int],
+        size: int,
+        rows: Sequence[tuple[str, str]],
+        prints: Sequence[int | None],
+        constant: Sequence[float | bool | None],
+    ) -> None:
+        for (field, dtype), data, is_equal in zip(rows, prints, constant, strict=True):
+            if data is None or is_equal is None:
+                self.shared.unread("batch_field", about[4])
+            else:
+                self._put_field(*about, field, dtype, data, bool(is_equal))
+        if None in prints:
+            self.shared.unread("batch", about[4])
+        self._put_batch(*about, size, combine(data for data in prints if data is not None))
 
     def _sample(self, now: Iteration, found: list[tuple[str, torch.Tensor]], at: int) -> None:
         if self.samples is not None and now.order is not None:
@@ -273,11 +286,17 @@ def fields(value: Any, path: str = "", depth: int = MAX_DEPTH) -> Iterator[tuple
         yield from fields(item, f"{path}.{name}" if path else name, depth - 1)
 
 
-def is_constant(tensor: torch.Tensor) -> bool:
-    """Return whether all elements are equal; most tensors are told by a few."""
+def all_equal(tensor: torch.Tensor) -> torch.Tensor:
+    """Return whether all elements are equal, where they are."""
+    flat = tensor.reshape(-1)
+    return (flat[1:] == flat[:1]).all()
+
+
+def is_constant(tensor: torch.Tensor) -> bool | None:
+    """Return whether all elements are equal, None if it cannot be read; most tensors are told by a few."""
     plain = local(tensor)
     if plain is None or plain.numel() < 2:
-        return plain is not None
+        return None if plain is None else True
     with torch.no_grad():
         flat = plain.reshape(-1) if plain.is_contiguous() else plain.flatten()
         few = flat[:: max(1, flat.numel() // 16)]

@@ -14,7 +14,7 @@ from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import dtype_name
 from tcrules.instrument.probes.patching import argument
-from tcrules.instrument.probes.values import SMALL, local, norms, sample_print, tensors_in
+from tcrules.instrument.probes.values import SMALL, local, norms, placed, sample_print, tensors_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ class Collectives:
             argument(args, kwargs, function.group + 1, "async_op", False) is True,
             _peer(args, kwargs, function),
         )
-        before = _describe(tensors(function.given))
+        before = self._describe(tensors(function.given))
         return label, (running, about, more, before)
 
     def leave(self, frame: Frame, token: Any, result: Any, raised: bool) -> None:
@@ -145,13 +145,51 @@ class Collectives:
 
     def _result(self, running: Running) -> None:
         live = [tensor for reference in running.result if (tensor := reference()) is not None]
-        found = _describe(live)
+        found = self._describe(live)
         if found is not None:
             self._data(running, "result", self.shared.tick(), found)
 
-    def _data(self, running: Running, role: str, at: int, found: tuple[int, float]) -> None:
-        step = self.shared.clock.step
-        self._put_data(running.call, running.group, running.nth, running.op, role, step, at, *found)
+    def _describe(self, tensors: Sequence[torch.Tensor]) -> list[Any] | None:
+        """Return fingerprints and norms of tensors, or the answers that they will be; None if one cannot be read.
+
+        Large ones have no norm.
+        """
+        if not tensors or any(placed(tensor) is None for tensor in tensors):
+            return None
+        size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        has_norm = size <= SMALL and all(tensor.is_floating_point() for tensor in tensors)
+        late = self.shared.late
+        if late is None or not late.any(tensors):
+            prints = [sample_print(tensor) for tensor in tensors]
+            plain = [found for tensor in tensors if (found := local(tensor.detach())) is not None]
+            return [prints, [("", norm) for norm in norms(plain)] if has_norm else None]
+        ask = late.ask()
+        found = [
+            [ask.sample(tensor) for tensor in tensors],
+            [ask.norm(tensor.detach()) for tensor in tensors] if has_norm else None,
+        ]
+        ask.send("distributed")
+        return found
+
+    def _data(self, running: Running, role: str, at: int, found: list[Any]) -> None:
+        about = running.call, running.group, running.nth, running.op, role, self.shared.clock.step, at
+        if self.shared.late is None:
+            self._write(about, *found)
+        else:
+            self.shared.late.after("distributed", self._write, about, *found)
+
+    def _write(
+        self,
+        about: tuple[int, str, int, str, str, int, int],
+        prints: Sequence[int | None],
+        parts: Sequence[tuple[str, float] | None] | None,
+    ) -> None:
+        read = [data for data in prints if data is not None]
+        norm = -1.0 if parts is None else sum(part[1] ** 2 for part in parts if part is not None) ** 0.5
+        if len(read) < len(prints) or (parts is not None and None in parts):
+            self.shared.unread("collective_data", about[5])
+        else:
+            self._put_data(*about, read[0] if len(read) == 1 else combine(read), norm)
 
     def joined(self, _token: Any, _result: Any, raised: bool) -> None:
         """A process group exists: the rank is known."""
@@ -171,19 +209,6 @@ def _reduction(args: tuple[Any, ...], kwargs: dict[str, Any], function: Function
 def _peer(args: tuple[Any, ...], kwargs: dict[str, Any], function: Function) -> int:
     given = argument(args, kwargs, function.peer, function.peer_name) if function.peer >= 0 else None
     return given if isinstance(given, int) else -1
-
-
-def _describe(tensors: Sequence[torch.Tensor]) -> tuple[int, float] | None:
-    """Return (fingerprint, L2 norm or -1) of small tensors; None if one cannot be read. Large ones have no norm."""
-    prints = [sample_print(tensor) for tensor in tensors]
-    read = [data for data in prints if data is not None]
-    if not read or len(read) < len(prints):
-        return None
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    plain = [found for tensor in tensors if (found := local(tensor.detach())) is not None]
-    is_float = all(tensor.is_floating_point() for tensor in plain)
-    norm = sum(part**2 for part in norms(plain)) ** 0.5 if is_float and size <= SMALL else -1.0
-    return (read[0] if len(read) == 1 else combine(read)), norm
 
 
 def install(shared: Shared) -> None:

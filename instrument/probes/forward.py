@@ -64,10 +64,11 @@ class Run:
         self.grad = records_grad()
         self.autocast = autocast_dtype(dtype_name)
         self.loader = ""
-        self.input = 0
+        #: Its fingerprint, or the answers that make it.
+        self.input: Any = 0
         self.sampled = False
         self.rng: list[tuple[str, int]] = []
-        self.buffers: list[tuple[Any, str, str, int]] = []
+        self.buffers: list[tuple[Any, str, str, Any]] = []
 
 
 class Forward:
@@ -173,19 +174,26 @@ class Forward:
                 param.synced = synced
 
     def _describe_input(self, run: Run, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        prints = []
+        prints: list[Any] = []
+        late = self.shared.late
+        ask = None if late is None else late.ask()
         for tensor in tensors_in((args, kwargs)):
             loader, data = self.batches.of(tensor)
             if run.sampled:
                 self.batches.used(run.frame.call, "input", tensor, run.frame.step, run.frame.begin)
             run.loader = run.loader or loader
-            data = sample_print(tensor) if data is None else data
             if data is None:
-                self.session.gap("forward", "input: data on devices is not read")
+                data = sample_print(tensor) if ask is None else ask.sample(tensor)
+            if data is None:
+                self.shared.unread("forward", run.frame.step)
             else:
                 prints.append(data)
         run.loader = run.loader or self.batches.active()
-        run.input = prints[0] if len(prints) == 1 else combine(prints) if prints else 0
+        if ask is None:
+            run.input = prints[0] if len(prints) == 1 else combine(prints) if prints else 0
+        else:
+            run.input = prints
+            ask.send("forward")
 
     def leave(self, run: Run, raised: bool) -> None:
         """End an outermost forward."""
@@ -196,22 +204,20 @@ class Forward:
         live = [module for reference in record.switches if (module := reference()) is not None]
         on = sum(module.training for module in live)
         end = self.session.leave(frame, raised)
-        self._put(
-            frame.call,
-            run.name,
-            class_name(context.root),
-            frame.step,
-            frame.begin,
-            end,
-            run.training,
-            run.grad,
-            run.autocast,
-            on,
-            len(live) - on,
-            record.frozen,
-            run.loader,
-            run.input,
+        about = (
+            *(frame.call, run.name, class_name(context.root), frame.step, frame.begin, end, run.training),
+            *(run.grad, run.autocast, on, len(live) - on, record.frozen, run.loader),
         )
+        if self.shared.late is None:
+            self._put(*about, run.input)
+        else:
+            self.shared.late.after("forward", self._write, about, run.input)
+
+    def _write(self, about: tuple[Any, ...], prints: list[int | None]) -> None:
+        found = [data for data in prints if data is not None]
+        if len(found) < len(prints):
+            self.shared.unread("forward", about[3])
+        self._put(*about, found[0] if len(found) == 1 else combine(found) if found else 0)
 
     # ------------------------------------------------------------------ layers
     def layer(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

@@ -73,6 +73,7 @@ class Governor:
         self.warm_up = int(session.options.get("warm_up", WARM_UP))
         self.open = True
         self.spent = 0.0
+        self._device = 0.0
         self._put = session.put("recorded_steps")
         self._period = 1
         self._first = 0  # of the stretch
@@ -104,6 +105,10 @@ class Governor:
         self._evaluations += 1
         return self._evaluations <= EVALUATIONS
 
+    def device(self, seconds: float) -> None:
+        """A device has worked for the recording."""
+        self._device += seconds
+
     def round_over(self, step: int) -> None:
         """All optimizers have stepped: a stretch may begin with what comes between this step and the next."""
         if not self.open and self._wanted(step + 1):
@@ -112,8 +117,10 @@ class Governor:
     def step_over(self, step: int) -> None:
         """Step `step` is over: decide about the next one."""
         now = perf_counter()
-        spent, plain = self.spent, now - self._since - self.spent
-        self.spent, self._since, self._evaluations = 0.0, now, 0
+        # what is computed on a device goes on beside the host: the larger of both delays the training
+        spent = max(self.spent, self._device)
+        plain = max(now - self._since - spent, 0.0)
+        self.spent, self._device, self._since, self._evaluations = 0.0, 0.0, now, 0
         recorded = self.open and self._first <= step
         self._recorded += recorded
         if recorded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,7 +11,7 @@ from tcrules.instrument.probes.context import context, dtype_name, in_backward, 
 from tcrules.instrument.probes.patching import argument
 from tcrules.instrument.probes.transforms import WHY as WHY_TRANSFORM
 from tcrules.instrument.probes.transforms import in_transform
-from tcrules.instrument.probes.values import local
+from tcrules.instrument.probes.values import placed
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -75,42 +76,67 @@ class Losses:
         is_tensor = isinstance(target, torch.Tensor)
         if is_tensor:
             self.batches.used(frame.call, "target", target, frame.step, frame.begin)
-        plain = local(given)
+        plain, late = placed(given), self.shared.late
         if plain is None or plain.numel() == 0 or plain.is_complex():
-            self.shared.session.gap("loss_call", "data on devices is not read")
+            self.shared.unread("loss_call", frame.step)
             return
-        with torch.no_grad():
-            low, high, normalised = describe(plain.detach())
-        grad = records_grad()
-        self._put(
-            frame.call,
-            frame.api,
-            frame.step,
-            frame.begin,
-            grad,
-            _shape(given),
-            _shape(target) if is_tensor else "",
-            dtype_name[given.dtype],
-            dtype_name[target.dtype] if is_tensor else "",
-            low,
-            high,
-            normalised,
+        about = (
+            *(frame.call, frame.api, frame.step, frame.begin, records_grad()),
+            *(_shape(given), _shape(target) if is_tensor else ""),
+            *(dtype_name[given.dtype], dtype_name[target.dtype] if is_tensor else ""),
         )
+        if late is not None and late.holds(plain):
+            ask = late.ask()
+            found = [ask.number(plain, part) for part in (lowest, highest, deviation)]
+            ask.then("loss", self._write, about, *found)
+        elif plain.is_cpu:
+            with torch.no_grad():
+                rows = sampled_rows(plain.detach())
+                low, high = (float(value) for value in torch.aminmax(rows))
+                self._write(about, low, high, float(sums_off(rows)) if low >= 0 else math.inf)
+        else:
+            self.shared.unread("loss_call", frame.step)
+
+    def _write(
+        self, about: tuple[Any, ...], low: float | None, high: float | None, off: float | None
+    ) -> None:
+        if low is None or high is None or off is None:
+            self.shared.unread("loss_call", about[2])
+        else:
+            self._put(*about, low, high, low >= 0 and off < 1e-3)
 
 
-def describe(given: torch.Tensor) -> tuple[float, float, bool]:
-    """Return (low, high, rows are distributions) of a sample of the rows of an input."""
+def lowest(given: torch.Tensor) -> torch.Tensor:
+    """Return the smallest value in a sample of the rows of an input."""
+    return sampled_rows(given).amin()
+
+
+def highest(given: torch.Tensor) -> torch.Tensor:
+    """Return the largest value in a sample of the rows of an input."""
+    return sampled_rows(given).amax()
+
+
+def deviation(given: torch.Tensor) -> torch.Tensor:
+    """Return by how much the sums of a sample of rows are off one, at most."""
+    return sums_off(sampled_rows(given))
+
+
+def sums_off(rows: torch.Tensor) -> torch.Tensor:
+    """Return by how much sums of rows are off one, at most; infinity where rows have a single value."""
+    if rows.shape[1] < 2:
+        return rows.new_full((), math.inf)
+    return (rows.sum(1) - 1).abs().max()
+
+
+def sampled_rows(given: torch.Tensor) -> torch.Tensor:
+    """Return a sample of the rows of an input."""
     rows = given.reshape(-1, given.shape[1], *given.shape[2:]) if given.dim() > 1 else given.reshape(1, -1)
     rows = rows[:: max(1, rows.shape[0] // MAX_ROWS)]
     if rows.numel() > MAX_VALUES and rows.dim() > 2:
         rows = rows.flatten(2)[
             :, :, :: max(1, rows[0, 0].numel() * rows.shape[0] * rows.shape[1] // MAX_VALUES)
         ]
-    rows = rows.float()
-    low, high = (float(value) for value in torch.aminmax(rows))
-    sums = rows.sum(1)
-    normalised = low >= 0 and rows.shape[1] > 1 and bool((sums - 1).abs().max() < 1e-3)
-    return low, high, normalised
+    return rows.float()
 
 
 def _shape(tensor: torch.Tensor) -> str:

@@ -19,6 +19,8 @@ from torch import nn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tcrules.instrument.probes.reductions import Answer
+
 
 #: Wrappers that synchronise replicas. Other wrappers (torch.compile) are transparent: they go by the model's name.
 PARALLEL = frozenset({"DistributedDataParallel", "DataParallel", "FullyShardedDataParallel"})
@@ -75,6 +77,8 @@ class Param:
     version: int = -1
     data: int | None = None
     finite: bool = True
+    #: The same of a tensor on a device, once it is known.
+    late: Answer | None = None
     #: It lies in shared memory: other processes write it, and nothing here tells.
     shared: bool = False
     # gradient after the last backward

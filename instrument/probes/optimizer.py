@@ -12,11 +12,14 @@ from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context, in_backward
 from tcrules.instrument.probes.models import Owner
 from tcrules.instrument.probes.patching import argument, around
-from tcrules.instrument.probes.updates import number_of
-from tcrules.instrument.probes.values import is_real
+from tcrules.instrument.probes.reductions import Answer
+from tcrules.instrument.probes.updates import ask_rate, number_of
+from tcrules.instrument.probes.values import host_number, is_real
 from torch.optim import Optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.slots import Slots
@@ -53,10 +56,11 @@ class Step:
     optimizer: Optimizer
     record: Record
     closure: bool
-    #: What `updates` remembers from entry to return: the parameters that it looks at, their prints, gradient classes.
+    #: What `updates` remembers from entry to return: the parameters that it looks at, their prints, and of all owned
+    #: ones class and norm of the gradient; answers where they are on a device.
     seen: list[tuple[int, torch.Tensor, Param, dict[str, Any]]] = field(default_factory=list)
-    before: list[int | None] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
+    before: list[Any] = field(default_factory=list)
+    gradients: list[Any] = field(default_factory=list)
 
     @property
     def call(self) -> int:
@@ -150,7 +154,9 @@ class Optimizers:
                 if id(param) not in known:
                     self._put_member(record.owner.name, param.name, number, at)
             record.members.append(members)
-        record.turns = self.updates.turns(sizes)
+        record.turns = self.updates.turns(
+            sizes, self.shared.budget(param for members in record.members for param in members)
+        )
 
     # ------------------------------------------------------------------ steps
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | Counted | None:
@@ -184,10 +190,25 @@ class Optimizers:
 
     def _begin(self, step: Step) -> None:
         frame, owner = step.frame, step.record.owner
-        for number, group in enumerate(step.optimizer.param_groups):
-            lr, decay = number_of(group.get("lr", 0.0)), number_of(group.get("weight_decay", 0.0))
-            self._put_group(frame.call, owner.name, owner.nth, frame.step, number, lr, decay)
+        about, late = (frame.call, owner.name, owner.nth, frame.step), self.shared.late
+        settings = [
+            value
+            for group in step.optimizer.param_groups
+            for value in (group.get("lr", 0.0), group.get("weight_decay", 0.0))
+        ]
+        if late is not None and late.any(settings):
+            ask = late.ask()
+            ask.then("optimizer", self._write_groups, about, [ask_rate(ask, value) for value in settings])
+        else:
+            self._write_groups(about, [number_of(value) for value in settings])
         self.shared.safely("updates", self.updates.before, step)
+
+    def _write_groups(self, about: tuple[int, str, int, int], settings: Sequence[float | None]) -> None:
+        for number, (lr, decay) in enumerate(zip(settings[::2], settings[1::2], strict=True)):
+            if lr is None or decay is None:
+                self.shared.unread("param_group", about[3])
+            else:
+                self._put_group(*about, number, lr, decay)
 
     def _belongs(self, optimizer: Any, outer: Step | Counted) -> bool:
         """Whether a step inside of another one works on the parameters of that one."""
@@ -208,7 +229,7 @@ class Optimizers:
                 self._scaled(step.optimizer, skipped=False)
             return
         frame = step.frame
-        skipped = overflowed(step.optimizer)
+        skipped = self._overflowed(step.optimizer)
         if not raised:
             self.shared.safely("updates", self.updates.after, step)
             if self.slots is not None:
@@ -218,15 +239,41 @@ class Optimizers:
             self.done(frame, record, end, skipped, step.closure)
             self._scaled(step.optimizer, skipped)
 
-    def _scaled(self, optimizer: Optimizer, skipped: bool) -> None:
+    def _scaled(self, optimizer: Optimizer, skipped: bool | Answer) -> None:
         if context.scaling is not None and context.scaling.optimizer() is optimizer:
-            context.scaling.stepped = not skipped
+            context.scaling.called, context.scaling.skipped = True, skipped
 
-    def done(self, frame: Frame, record: Record, end: int, skipped: bool, closure: bool = False) -> None:
+    def _overflowed(self, optimizer: Any) -> bool | Answer:
+        """Return whether a fused optimizer got an overflow from the scaler and skipped its step by itself."""
+        found, late = getattr(optimizer, "found_inf", None), self.shared.late
+        if not isinstance(found, torch.Tensor):
+            return False
+        if late is None or not late.holds(found):
+            return bool(host_number(found))
+        ask = late.ask()
+        overflow = ask.number(found)
+        ask.send("optimizer")
+        return overflow
+
+    def done(
+        self, frame: Frame, record: Record, end: int, skipped: bool | Answer, closure: bool = False
+    ) -> None:
         """Write a step and count it; also one that a scaler skipped."""
         name = record.owner.name
-        self._put_step(frame.call, name, record.owner.nth, frame.step, frame.begin, end, skipped, closure)
+        about = frame.call, name, record.owner.nth, frame.step, frame.begin, end
+        if not isinstance(skipped, Answer):
+            self._put_step(*about, skipped, closure)
+        elif self.shared.late is not None:
+            self.shared.late.after("optimizer", self._write_step, about, skipped, closure)
         self.count(record)
+
+    def _write_step(
+        self, about: tuple[int, str, int, int, int, int], overflow: float | None, closure: bool
+    ) -> None:
+        if overflow is None:
+            self.shared.unread("optimizer_step", about[3])
+        else:
+            self._put_step(*about, overflow > 0, closure)
 
     def count(self, record: Record) -> None:
         """A step was taken, or skipped."""
@@ -261,12 +308,6 @@ class Optimizers:
         setattr(wrapper, _MARK, self)
         wrapper.hooked = True  # torch's constructor would wrap it again
         self.shared.patches.replace(cls, "step", wrapper)
-
-
-def overflowed(optimizer: Any) -> bool:
-    """Return whether a fused optimizer got an overflow from the scaler and skipped its step by itself."""
-    found = getattr(optimizer, "found_inf", None)
-    return isinstance(found, torch.Tensor) and found.device.type == "cpu" and bool(found.item())
 
 
 def install(shared: Shared, optimizers: Optimizers) -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 from tcrules.instrument.fingerprint import combine, fingerprint_bytes
-from tcrules.instrument.probes.values import sample_print
+from tcrules.instrument.probes.values import placed, sample_print
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
+    from tcrules.instrument.probes.deferred import Ask
     from tcrules.instrument.probes.shared import Shared
 
 RELATIONS = ("batch_sample", "epoch_end")
@@ -108,13 +109,32 @@ class Samples:
         if len(places) < size:
             self.shared.session.gap("batch_sample", WHY_SOME)
         order.written += len(places)
-        step = self.shared.clock.step
-        for place in places:
-            sample = indices[place] if place < len(indices) else -1
-            given = _print(inputs[1], place, size if order.batched else -1)
-            target = 0 if label is None else _print(label[1], place, size if order.batched else -1)
-            names = inputs[0], "" if label is None else label[0]
-            self._put(loader, epoch, index, place, sample, step, at, *names, given, target)
+        late = self.shared.late
+        ask = None if late is None else late.ask()
+        width = size if order.batched else -1
+        rows = [(place, indices[place] if place < len(indices) else -1) for place in places]
+        given = [_print(inputs[1], place, width, ask) for place in places]
+        targets = [0 if label is None else _print(label[1], place, width, ask) for place in places]
+        names = inputs[0], "" if label is None else label[0]
+        about = loader, epoch, index, self.shared.clock.step, at, names
+        if ask is None:
+            self._write(about, rows, given, targets)
+        else:
+            ask.then("samples", self._write, about, rows, given, targets)
+
+    def _write(
+        self,
+        about: tuple[str, int, int, int, int, tuple[str, str]],
+        rows: Sequence[tuple[int, int]],
+        given: Sequence[int | None],
+        targets: Sequence[int | None],
+    ) -> None:
+        loader, epoch, index, step, at, names = about
+        for row, one, other in zip(rows, given, targets, strict=True):
+            if one is None or other is None:
+                self.shared.unread("batch_sample", step)
+            else:
+                self._put(loader, epoch, index, *row, step, at, *names, one, other)
 
     def end(self, loader: str, epoch: int, batches: int, order: Order) -> None:
         """A loader is exhausted."""
@@ -142,10 +162,11 @@ def _chosen(indices: Sequence[int], length: int) -> list[int]:
     return [place for place, index in enumerate(indices) if index % stride == 0]
 
 
-def _print(tensor: torch.Tensor, place: int, size: int) -> int:
-    """Return the fingerprint of a sample, 0 if it cannot be read."""
-    if size < 0:
-        return sample_print(tensor) or 0
-    if not tensor.dim() or tensor.shape[0] != size:
+def _print(tensor: torch.Tensor, place: int, size: int, ask: Ask | None) -> Any:
+    """Return the fingerprint of a sample, or the answer that it will be; 0 if it cannot be read."""
+    if size >= 0 and (not tensor.dim() or tensor.shape[0] != size):
         return 0
-    return sample_print(tensor.detach()[place]) or 0
+    sample = tensor if size < 0 else tensor.detach()[place]
+    if ask is None or placed(sample) is None:
+        return sample_print(sample) or 0
+    return ask.sample(sample)

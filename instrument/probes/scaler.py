@@ -6,18 +6,22 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.optimizer import API as STEP_API
 from tcrules.instrument.probes.patching import argument
+from tcrules.instrument.probes.values import host_number
 from torch.amp import grad_scaler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.optimizer import Optimizers
+    from tcrules.instrument.probes.reductions import Answer
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
+    from tcrules.instrument.sink import Writer
 
 RELATIONS = ("scaler", "scaler_scale", "scaler_unscale", "scaler_step", "scaler_update")
 
@@ -27,7 +31,10 @@ class Scaling:
     """A step through a scaler that is running."""
 
     optimizer: weakref.ref[Any]
-    stepped: bool = False
+    #: The optimizer was called. One that looks for an overflow by itself may have skipped the step all the same; on a
+    #: device that is known later.
+    called: bool = False
+    skipped: bool | Answer = True
 
 
 class Scalers:
@@ -77,20 +84,38 @@ class Scalers:
         context.scaling = Scaling(weakref.ref(optimizer))
         return found
 
-    def _scale(self, scaler: Any) -> float:
-        """Return the scale; the initial one before first use, 0.0 where it is on a device."""
-        scale = getattr(scaler, "_scale", None)
+    def _scale(self, scaler: Any) -> float | Answer | None:
+        """Return the scale, or the answer that it will be; the initial one before first use."""
+        scale, late = getattr(scaler, "_scale", None), self.shared.late
         if scale is None:
             return float(getattr(scaler, "_init_scale", 0.0))
-        if isinstance(scale, torch.Tensor) and scale.device.type == "cpu":
-            return float(scale)
-        for relation in ("scaler_scale", "scaler_update"):
-            self.shared.session.gap(relation, "data on devices is not read")
-        return 0.0
+        if late is None or not late.holds(scale):
+            return host_number(scale)
+        ask = late.ask()
+        answer = ask.number(scale)
+        ask.send("scaler")
+        return answer
+
+    def _later(self, write: Callable[..., None], *args: Any) -> None:
+        """Write what may be known only later."""
+        if self.shared.late is None:
+            write(*args)
+        else:
+            self.shared.late.after("scaler", write, *args)
 
     def leave_scale(self, frame: Frame, token: Any, _result: Any, _raised: bool) -> None:
         """`scale` returned."""
-        self._put_scale(frame.call, frame.object, frame.step, frame.begin, token[1])
+        about = frame.call, frame.object, frame.step, frame.begin
+        self._later(self._write, "scaler_scale", self._put_scale, about, [token[1]])
+
+    def _write(
+        self, relation: str, put: Writer, about: tuple[int, str, int, int], scales: Sequence[float | None]
+    ) -> None:
+        known = [scale for scale in scales if scale is not None]
+        if len(known) < len(scales):
+            self.shared.unread(relation, about[2])
+        else:
+            put(*about, *known)
 
     def leave_unscale(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """`unscale_` returned."""
@@ -110,14 +135,22 @@ class Scalers:
         optimizer = token[1]
         record = self.optimizers.record(optimizer)
         if not self.shared.governor.open:
-            if not scaling.stepped:
+            if not scaling.called:
                 self.optimizers.count(record)
             return
-        if not scaling.stepped:
+        if not scaling.called:
             self._skip(optimizer, record)
-        self._put_step(
-            frame.call, frame.object, record.owner.name, frame.step, frame.begin, not scaling.stepped
-        )
+        about = frame.call, frame.object, record.owner.name, frame.step, frame.begin
+        if isinstance(scaling.skipped, bool):
+            self._put_step(*about, scaling.skipped)
+        else:
+            self._later(self._write_step, about, scaling.skipped)
+
+    def _write_step(self, about: tuple[int, str, str, int, int], overflow: float | None) -> None:
+        if overflow is None:
+            self.shared.unread("scaler_step", about[3])
+        else:
+            self._put_step(*about, overflow > 0)
 
     def _skip(self, optimizer: Any, record: Any) -> None:
         self.optimizers.describe(optimizer, record)
@@ -128,9 +161,9 @@ class Scalers:
     def leave_update(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """`update` returned."""
         if not raised:
-            self._put_update(
-                frame.call, frame.object, frame.step, frame.begin, token[1], self._scale(token[0])
-            )
+            about = frame.call, frame.object, frame.step, frame.begin
+            scales = [token[1], self._scale(token[0])]
+            self._later(self._write, "scaler_update", self._put_update, about, scales)
 
 
 def install(shared: Shared, optimizers: Optimizers, points: Points | None) -> None:

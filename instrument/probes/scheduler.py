@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context
-from tcrules.instrument.probes.updates import number_of
+from tcrules.instrument.probes.updates import ask_rate, number_of
 from torch.optim import lr_scheduler
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Schedulers:
         scheduler = args[0]
         record = self.record(scheduler)
         self.describe(scheduler, record)
-        return record.name, (scheduler, record, _rate(scheduler))
+        return record.name, (scheduler, record, self._rate(scheduler))
 
     def counts(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         """A step in a training step that is left out."""
@@ -88,10 +88,32 @@ class Schedulers:
         if raised:
             return
         optimizer = self._optimizer(scheduler)
-        self._put_step(
-            frame.call, record.name, optimizer, record.nth, frame.step, frame.begin, before, _rate(scheduler)
-        )
+        about = frame.call, record.name, optimizer, record.nth, frame.step, frame.begin
+        after = self._rate(scheduler)
+        if self.shared.late is None:
+            self._write(about, before, after)
+        else:
+            self.shared.late.after("scheduler", self._write, about, before, after)
         record.nth += 1
+
+    def _write(
+        self, about: tuple[int, str, str, int, int, int], before: float | None, after: float | None
+    ) -> None:
+        if before is None or after is None:
+            self.shared.unread("scheduler_step", about[4])
+        else:
+            self._put_step(*about, before, after)
+
+    def _rate(self, scheduler: Any) -> Any:
+        """Return the rate of the first group, or the answer that it will be."""
+        groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", None)
+        rate, late = groups[0].get("lr", 0.0) if groups else 0.0, self.shared.late
+        if late is None or not late.holds(rate):
+            return number_of(rate)
+        ask = late.ask()
+        answer = ask_rate(ask, rate)
+        ask.send("scheduler")
+        return answer
 
     def wrap(self, cls: Any) -> None:
         """Wrap `step` of a class that defines its own."""
@@ -100,11 +122,6 @@ class Schedulers:
                 "scheduler", cls, "step", API, self.enter, self.leave, "scheduler", counts=self.counts
             )
             setattr(cls.step, _MARK, self)
-
-
-def _rate(scheduler: Any) -> float:
-    groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", None)
-    return number_of(groups[0].get("lr", 0.0)) if groups else 0.0
 
 
 def install(shared: Shared) -> Schedulers:

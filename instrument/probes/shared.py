@@ -7,7 +7,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from tcrules.instrument.probes import cuda, values
 from tcrules.instrument.probes.context import context
+from tcrules.instrument.probes.deferred import Late
 from tcrules.instrument.probes.governor import Governor
 from tcrules.instrument.probes.models import Book
 from tcrules.instrument.probes.patching import Gate, Patches
@@ -15,8 +17,9 @@ from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.utils import _python_dispatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from tcrules.instrument.probes.models import Param
     from tcrules.instrument.session import Frame, Session
 
 _functions = torch._C._len_torch_function_stack
@@ -46,6 +49,12 @@ class Shared:
         self.book = Book(session.names.param)
         session.on_fork(self.book.after_fork)
         self.governor = Governor(session)
+        kit = cuda.make()
+        #: What device tensors are asked; None where there is no device.
+        self.late: Late | None = None if kit is None else Late(kit, self.safely, self.governor.device)
+        if self.late is not None:
+            session.on_close(self.late.close)
+            session.on_fork(self.late.after_fork)
         #: Called when a step is over, with its number; before the first gradient forward of a step; and
         #: before the first backward of the process.
         #: Probes of whose relations none is wanted.
@@ -60,7 +69,11 @@ class Shared:
         clock, before = self.clock, self.clock.on_step
 
         def over(step: int, begin: int, end: int) -> None:
-            before(step, begin, end)
+            if self.late is None:
+                before(step, begin, end)
+            else:  # when its facts are written
+                self.late.poll()
+                self.late.after("step", before, step, begin, end)
             for probe, callback in self.step_over:
                 self.safely(probe, callback, step)
             self.governor.step_over(step)
@@ -117,6 +130,18 @@ class Shared:
             callback(*args)
         except Exception as fault:
             self.session.disable(probe, fault)
+
+    def budget(self, params: Iterable[Param]) -> int:
+        """Return the bytes of large parameters that are fingerprinted in a step."""
+        late = self.late
+        if late is not None and late.any(param.tensor() for param in params):
+            return values.DEVICE_BUDGET
+        return values.BUDGET
+
+    def unread(self, relation: str, step: int) -> None:
+        """Record that a fact is missing, or lacks a value, since a tensor could not be read."""
+        why = values.WHY_DEVICE if self.late is None else self.late.why
+        self.session.gap(relation, why, first_step=step)
 
     def distributed(self) -> bool:
         """Return whether more than one process trains."""

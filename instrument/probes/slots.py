@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tcrules.instrument.fingerprint import combine
 from tcrules.instrument.probes.context import dtype_name
-from tcrules.instrument.probes.updates import counter_of, holders
+from tcrules.instrument.probes.updates import ask_counter, counter_of, holders
 from tcrules.instrument.probes.values import print_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcrules.instrument.probes.deferred import Ask
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.optimizer import Step
     from tcrules.instrument.probes.shared import Shared
@@ -50,28 +53,47 @@ class Slots:
             self.shared.session.gap("optimizer_slot", WHY_MANY)
         states = [holder.state for holder in holders(step)]
         compared = self.shared.distributed()
+        late = self.shared.late
+        ask = None if late is None else late.ask()
+        about = step.frame.call, name, step.record.owner.nth, number
+        rows: list[tuple[Any, ...]] = []
+        values: list[list[Any]] = []
         for tensor, param, group in owned[::stride]:
             entry = next((found for state in states if (found := state.get(tensor))), None)
             if isinstance(entry, dict):
-                self._write(step, tensor, param, entry, counter_of(group), compared)
+                rows.append(_form(param, tensor, entry))
+                tensors = [value for value in entry.values() if isinstance(value, torch.Tensor)]
+                values.append(_read(tensors if compared else None, entry.get("step"), group.get("step"), ask))
+        if ask is None:
+            self._write(about, rows, values)
+        else:
+            ask.then("slots", self._write, about, rows, values)
 
     def _write(
-        self,
-        step: Step,
-        tensor: torch.Tensor,
-        param: Param,
-        entry: dict[Any, Any],
-        group: int,
-        compared: bool,
+        self, about: tuple[int, str, int, int], rows: Sequence[tuple[Any, ...]], values: Sequence[list[Any]]
     ) -> None:
-        kinds = ",".join(sorted(str(kind) for kind in entry))
-        tensors = [value for value in entry.values() if isinstance(value, torch.Tensor)]
-        full = [value for value in tensors if value.dim() or not tensor.dim()]
-        dtypes = sorted({dtype_name[value.dtype] for value in full if value.is_floating_point()})
-        fits = all(value.shape == tensor.shape for value in full)
-        data = combine([print_of(value) or 0 for value in tensors]) if compared else 0
-        counter = counter_of(entry)
-        self._put(
-            *(step.frame.call, step.record.owner.name, param.name, step.record.owner.nth, step.frame.step),
-            *(kinds, ",".join(dtypes), fits, counter if counter >= 0 else group, data),
-        )
+        call, name, nth, step = about
+        for (param, *form), (own, group, prints) in zip(rows, values, strict=True):
+            if own is None or group is None:
+                self.shared.unread("optimizer_slot", step)
+                continue
+            data = 0 if prints is None else combine([value or 0 for value in prints])
+            self._put(call, name, param, nth, step, *form, int(own if own >= 0 else group), data)
+
+
+def _form(param: Param, tensor: torch.Tensor, entry: dict[Any, Any]) -> tuple[str, str, str, bool]:
+    """Return the name of a parameter, and kinds, dtypes and fit of what is held for it."""
+    kinds = ",".join(sorted(str(kind) for kind in entry))
+    tensors = [value for value in entry.values() if isinstance(value, torch.Tensor)]
+    full = [value for value in tensors if value.dim() or not tensor.dim()]
+    dtypes = sorted({dtype_name[value.dtype] for value in full if value.is_floating_point()})
+    return param.name, kinds, ",".join(dtypes), all(value.shape == tensor.shape for value in full)
+
+
+def _read(tensors: Sequence[torch.Tensor] | None, own: Any, group: Any, ask: Ask | None) -> list[Any]:
+    """Return the counters of a parameter and of its group, and the fingerprints of tensors."""
+    read = print_of if ask is None else ask.print
+    prints = None if tensors is None else [read(tensor) for tensor in tensors]
+    if ask is None:
+        return [counter_of(own), counter_of(group), prints]
+    return [ask_counter(ask, own), ask_counter(ask, group), prints]

@@ -148,7 +148,7 @@ class Structure:
         record.params = list(known.values())
         record.flags = [flags.get(id(param), tensor_flag(param)) for param in record.params]
         record.frozen = record.flags.count(False)
-        record.turns = turns([2 * param.size for param in record.params])
+        record.turns = turns([2 * param.size for param in record.params], self.shared.budget(record.params))
         for sub, tensor, param in fresh:
             self._describe(record, sub, tensor, param, owners[id(tensor)])
         if fresh:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 import torch
+from tcrules.instrument import fingerprint
+from tcrules.instrument.probes import cuda
 from tcrules.instrument.runs import open_run
 from tcrules.instrument.schema import SPARSE
 from tcrules.instrument.session import current
@@ -18,10 +20,17 @@ from tcrules.instrument.watching import watch
 import tcrules
 
 PROGRAMS = Path(__file__).with_name("programs")
-_spec = importlib.util.spec_from_file_location("probes_outcome", PROGRAMS / "outcome.py")
-assert _spec is not None and _spec.loader is not None
-_outcome = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_outcome)
+
+
+def _module(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(f"probes_{name}", PROGRAMS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+_outcome, _devices = _module("outcome"), _module("devices")
 
 
 class Facts:
@@ -90,6 +99,38 @@ def same(tmp_path: Path) -> Record:
         return _facts(folder, gaps)
 
     return run
+
+
+@pytest.fixture
+def outcome() -> Any:
+    """The module that compares a training with the same, recorded."""
+    return _outcome
+
+
+@pytest.fixture
+def devices() -> Any:
+    """The module of the stand-in for a device."""
+    return _devices
+
+
+@pytest.fixture
+def record_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
+    """Return a function that records a training whose tensors lie on a stand-in for a device, or on the host if None.
+
+    Fingerprints are sums either way.
+    """
+    runs = iter(range(100))
+
+    def run(train: Callable[[], object], kit: Any = None, **options: Any) -> Facts:
+        monkeypatch.setattr(cuda, "make", lambda: kit)
+        folder = tmp_path / f"device{next(runs)}"
+        with watch(run=folder, options={"fingerprint": "sums", **options}):
+            train()
+        return Facts(folder)
+
+    before = fingerprint.chosen()
+    yield run
+    fingerprint.choose(before)
 
 
 @pytest.fixture(scope="session")
