@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -370,3 +372,10 @@ def test_classes_of_extreme_values(devices: Any):
     kinds = [kind for kind, _ in found[0]]
     assert kinds == ["zero", "zero", "nonzero", "nonzero", "nonfinite", "nonfinite", "nonfinite"]
     assert found[1] == [True, True, True, True, False, False, False]
+
+
+def test_the_benchmark_of_devices_runs():
+    script = Path(__file__).parents[2] / "benchmarks" / "device.py"
+    command = [sys.executable, str(script), "--rehearse", "--only", "fingerprints"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout.split()) == (0, ["fingerprints", "ok"]), done.stderr
