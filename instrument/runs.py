@@ -183,7 +183,10 @@ def coverage(run: RunFolder) -> Coverage:
             {name: str(run.facts / f"{name}.parquet") for name in ("process", "step")},
         ).fetchall()
         path = run.facts / "recorded_steps.parquet"
-        query = "SELECT rank, relation, first_step, last_step FROM read_parquet(?) ORDER BY ALL"
+        # a stretch that goes on is told anew with each step
+        query = (
+            "SELECT rank, relation, first_step, max(last_step) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL"
+        )
         stretches = connection.execute(query, [str(path)]).fetchall() if path.exists() else []
     processes = run.manifest.processes
     trainers = [process for process in processes if process.get("role") == "trainer"]
@@ -195,15 +198,15 @@ def coverage(run: RunFolder) -> Coverage:
     ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
     complete = run.manifest.status == "finished" and ended
     gaps = [Gap(*row) for row in rows]
-    gaps = [gap._replace(recorded=sampled.get((gap.rank, _sampled_as(gap)), ())) for gap in gaps]
+    gaps = [gap._replace(recorded=sampled.get((gap.rank, sampled_as(gap.relation, gap.why)), ())) for gap in gaps]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
         gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
     return Coverage(recorded, tuple(gaps), complete)
 
 
-def _sampled_as(gap: Gap) -> str:
+def sampled_as(relation: str, why: str) -> str:
     """The relation by which `recorded_steps` tells where a gap has facts after all; "" = it has none."""
-    return {SAMPLED: "*", SPARSE: gap.relation}.get(gap.why, "")
+    return {SAMPLED: "*", SPARSE: relation}.get(why, "")
 
 
 def _stretches(

@@ -306,9 +306,9 @@ class Session:
             self.sink.append(NAMES, data)
 
     def _step_over(self, step: int, begin: int, end: int) -> None:
-        self._step_writer(step, begin, end)
         if step in (0, 1, 2, 10, 100):  # the rank may have become known; a kill later on must not lose it
             self.sink.write_meta()
+        self._step_writer(step, begin, end)
 
     def _made(self, kind: str, name: str) -> None:
         if kind == "optimizer":

@@ -134,6 +134,9 @@ class Governor:
             return
         if not self.open or step + 1 >= self._first + STRETCH:
             self._adapt()
+        if self.open and self._gap and self._first <= step:
+            # with each step: who follows the run must not wait for the end of the stretch
+            self._put(self._first, step, ALL)
         if self.open and not self._wanted(step + 1):
             self._shut(step)
 
@@ -166,7 +169,6 @@ class Governor:
     def _shut(self, step: int) -> None:
         self.open = False
         if self._gap:
-            self._put(self._first, step, ALL)
             return
         self._gap = True
         for relation in RELATIONS:

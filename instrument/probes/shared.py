@@ -69,14 +69,15 @@ class Shared:
         clock, before = self.clock, self.clock.on_step
 
         def over(step: int, begin: int, end: int) -> None:
-            if self.late is None:
-                before(step, begin, end)
-            else:  # when its facts are written
-                self.late.poll()
-                self.late.after("step", before, step, begin, end)
             for probe, callback in self.step_over:
                 self.safely(probe, callback, step)
             self.governor.step_over(step)
+            # last: its fact says that all facts of the step are there
+            if self.late is None:
+                before(step, begin, end)
+            else:
+                self.late.poll()
+                self.late.after("step", before, step, begin, end)
 
         clock.on_step = over
         self.patches.on_undo(lambda: setattr(clock, "on_step", before))

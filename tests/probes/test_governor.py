@@ -34,8 +34,13 @@ class Session:
         self.clock = SimpleNamespace(step=0, stepped=True)
         self.gaps: list[tuple[str, int]] = []
         self.sparse: list[tuple[str, int]] = []
-        self.stretches: list[tuple[int, int]] = []
         self.looked: list[tuple[int, str]] = []
+        self._last: dict[int, int] = {}
+
+    @property
+    def stretches(self) -> list[tuple[int, int]]:
+        """Each is told anew while it grows."""
+        return list(self._last.items())
 
     def gap(self, relation: str, why: str, first_step: int) -> None:
         (self.gaps if why == SAMPLED else self.sparse).append((relation, first_step))
@@ -46,7 +51,7 @@ class Session:
 
     def _stretch(self, first: int, last: int, whose: str) -> None:
         if whose == ALL:
-            self.stretches.append((first, last))
+            self._last[first] = last
         else:
             assert first == last
             self.looked.append((first, whose))
@@ -223,7 +228,9 @@ def test_the_reader_knows_which_steps_were_recorded(
     known = coverage(open_run(tmp_path / "run0"))
     (gap,) = (gap for gap in known.gaps if gap.relation == "forward" and gap.why == SAMPLED)
     assert gap.first_step == 8 and gap.last_step == -1
-    assert list(gap.recorded) == facts("recorded_steps", "first_step", "last_step", where="relation = '*'")
+    # the last row of a stretch has all of it
+    told = dict(facts("recorded_steps", "first_step", "last_step", where="relation = '*'"))
+    assert list(gap.recorded) == list(told.items())
     own = {gap.relation: gap for gap in known.gaps if gap.why == SPARSE}
     assert {"module_call", "loss_call", "rng", "gradient_point"} <= own.keys()
     kept = {*range(8), *(step for first, last in gap.recorded for step in range(first, last + 1))}
