@@ -13,9 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tcrules.instrument.descendants import descendants
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, create_run, write_manifest
 
@@ -26,8 +29,34 @@ STARTUP = Path(__file__).resolve().parent / "startup"
 RUN_VARIABLE, OPTIONS_VARIABLE = "TCRULES_RUN", "TCRULES_OPTIONS"
 
 
+class Command:
+    """A training command that runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the command and to all processes that it has started, as a terminal would."""
+        if self._process.poll() is None:
+            # the command last: when it has gone, nobody is told any more which processes were its own
+            for pid in (*descendants(self._process.pid), self._process.pid):
+                try:
+                    os.kill(pid, number)
+                except OSError:
+                    pass
+
+
+#: What is done while a command runs.
+Beside = Callable[[Command], AbstractContextManager[object]]
+
+
 def launch(
-    command: Sequence[str], run: Path, *, overwrite: bool = False, options: Mapping[str, Any] | None = None
+    command: Sequence[str],
+    run: Path,
+    *,
+    overwrite: bool = False,
+    options: Mapping[str, Any] | None = None,
+    beside: Beside = nullcontext,
 ) -> int:
     """Run a command under the recorder and return its exit code; 128 + n if signal n ended it.
 
@@ -39,6 +68,7 @@ def launch(
         run: folder to create.
         overwrite: replace an existing run (never a folder of another kind).
         options: settings for the session, JSON values: see `watch`.
+        beside: entered when the command has started, left when it has ended, before the run is converted.
 
     Raises:
         RunError: the command is empty, does not exist or cannot be executed; `run` exists or cannot be
@@ -54,7 +84,8 @@ def launch(
     except OSError as fault:
         shutil.rmtree(run, ignore_errors=True)
         raise RunError(f"'{command[0]}' cannot be executed: {fault.strerror}") from fault
-    code = _wait(process)
+    with beside(Command(process)):
+        code = _wait(process)
     _finish(run, manifest, code)
     return code
 

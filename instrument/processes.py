@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from tcrules.instrument.segments import Segment
 
@@ -43,14 +43,24 @@ class Process:
         return self.segment.meta.get("distributed") is True
 
 
-def arrange(segments: Sequence[Segment]) -> tuple[tuple[Process, ...], tuple[str, ...]]:
+def works(recorded: Iterable[str]) -> bool:
+    """Whether a process that left facts of these relations did more than launch others."""
+    return not _INCIDENTAL.issuperset(recorded)
+
+
+def arrange(
+    segments: Sequence[Segment], working: Callable[[Segment], bool] = lambda segment: works(segment.recorded)
+) -> tuple[tuple[Process, ...], tuple[str, ...]]:
     """Return the processes that count, in order of their start, and notes.
 
     A trainer has the rank that it reported; independent trainers that reported the same one get the next free
     ranks. A loader worker has the rank of its parent. A process that only launched others is left out.
+
+    Args:
+        segments: in order of their start.
+        working: whether the process did more than launch others (by default, all that it recorded is read).
     """
-    working = [segment for segment in segments if segment.recorded - _INCIDENTAL]
-    counted = working or list(segments)[:1]
+    counted = [segment for segment in segments if working(segment)] or list(segments)[:1]
     trainers = [segment for segment in counted if segment.meta.get("role") != "worker"]
     wanted = [_reported_rank(segment) for segment in trainers]
     ranks: dict[str, int] = {}

@@ -198,7 +198,9 @@ def coverage(run: RunFolder) -> Coverage:
     ended = bool(trainers) and not missing and all(process.get("ended") for process in trainers)
     complete = run.manifest.status == "finished" and ended
     gaps = [Gap(*row) for row in rows]
-    gaps = [gap._replace(recorded=sampled.get((gap.rank, sampled_as(gap.relation, gap.why)), ())) for gap in gaps]
+    gaps = [
+        gap._replace(recorded=sampled.get((gap.rank, sampled_as(gap.relation, gap.why)), ())) for gap in gaps
+    ]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
         gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
     return Coverage(recorded, tuple(gaps), complete)

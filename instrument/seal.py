@@ -130,31 +130,38 @@ def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:
 
 def _add_process(table: Tables, process: Process, ambiguous: frozenset[str]) -> None:
     """Add what a process recorded, and the facts about the process itself."""
-    meta = process.segment.meta
     texts = process.segment.names(ambiguous)
-    about = {"rank": process.rank, "pid": process.segment.pid, "role": process.role,
-             "world_size": process.world_size, "distributed": process.distributed}  # fmt: skip
-    table.add("process", {name: as_array([value]) for name, value in about.items()})
+    for name, columns in about(process):
+        table.add(name, columns)
+    for relation in RELATIONS:
+        rows = process.segment.rows(relation.name)
+        for start in range(0, len(rows), CHUNK):
+            table.add(relation.name, columns_of(relation, rows[start : start + CHUNK], process, texts))
+
+
+def about(process: Process) -> Iterator[tuple[str, Columns]]:
+    """Yield the facts about a process itself: relation, columns."""
+    meta = process.segment.meta
+    fact = {"rank": process.rank, "pid": process.segment.pid, "role": process.role,
+            "world_size": process.world_size, "distributed": process.distributed}  # fmt: skip
+    yield "process", {name: as_array([value]) for name, value in fact.items()}
     argv = [word for word in meta.get("argv", []) if isinstance(word, str)]
     found = settings(_script_arguments(argv)) if process.role == "trainer" else []
     if found:
         keys, values = zip(*found, strict=True)
-        table.add("config", {
+        yield "config", {
             "rank": np.full(len(keys), process.rank), "key": as_array(keys), "value": as_array(values),
             "source": as_array(["argv"] * len(keys)), "container": as_array([""] * len(keys)),
             "function": as_array([""] * len(keys)),
             **{name: as_array(list(part)) for name, part in
                zip(("numeric", "number"), zip(*map(number_in, values), strict=True), strict=True)},
-        })  # fmt: skip
-    for relation in RELATIONS:
-        rows = process.segment.rows(relation.name)
-        for start in range(0, len(rows), CHUNK):
-            table.add(relation.name, _columns(relation, rows[start : start + CHUNK], process, texts))
+        }  # fmt: skip
 
 
-def _columns(
+def columns_of(
     relation: Relation, rows: np.ndarray[Any, Any], process: Process, texts: np.ndarray[Any, Any]
 ) -> Columns:
+    """Return rows of a process as facts: rank, names and call ids of the run filled in."""
     columns: Columns = {}
     if relation.columns[0].name == "rank":
         columns["rank"] = np.full(len(rows), process.rank, dtype=np.int64)

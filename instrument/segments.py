@@ -15,7 +15,7 @@ from tcrules.instrument.schema import BY_NAME, TYPES
 from tcrules.instrument.userfacts import BadFact, check_fact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 Records = dict[str, tuple[str | None, str]]
@@ -49,23 +49,12 @@ class Segment:
         """Handle -> (root, path); the last record wins, but never one of last resort."""
         found: Records = {}
         for data in _blocks(self.folder / NAMES):
-            try:
-                handle, root, path = json.loads(data)
-            except (ValueError, TypeError, RecursionError):
-                continue
-            if not (isinstance(handle, str) and isinstance(path, str) and isinstance(root, str | None)):
-                continue
-            if root is not None or found.get(handle, (None,))[0] is None:
-                found[handle] = (root, path)
+            note_name(found, data)
         return found
 
     def names(self, ambiguous: frozenset[str]) -> np.ndarray[Any, Any]:
         """Return the intern table with final names, as an object array to be indexed by ids."""
-        final = resolve(self.records, ambiguous)
-        table = [
-            final.get(text) or _unnamed(text) if text.startswith(HANDLE) else text for text in self.texts
-        ]
-        return np.array([*table, ""], dtype=object)
+        return name_table(self.texts, resolve(self.records, ambiguous))
 
     def rows(self, relation: str, start: int = 0) -> np.ndarray[Any, Any]:
         """Return the complete rows of a relation from row number `start` on, fields `c0`, `c1`, … and `mark`.
@@ -99,13 +88,36 @@ class Segment:
             lines = (self.folder / USER).read_bytes().split(b"\n")
         except OSError:
             return
-        for line in lines[:-1]:
-            try:
-                relation, columns = json.loads(line)
-                # checked again: a name that is none would get into SQL and into the path of a file
-                yield relation, check_fact(relation, columns, step=0)
-            except (ValueError, TypeError, AttributeError, RecursionError, BadFact):
-                continue
+        yield from user_facts(lines[:-1])
+
+
+def note_name(records: Records, data: bytes) -> None:
+    """Take over one block of the file of names; what makes no sense is left out."""
+    try:
+        handle, root, path = json.loads(data)
+    except (ValueError, TypeError, RecursionError):
+        return
+    if not (isinstance(handle, str) and isinstance(path, str) and isinstance(root, str | None)):
+        return
+    if root is not None or records.get(handle, (None,))[0] is None:
+        records[handle] = (root, path)
+
+
+def name_table(texts: Iterable[str], final: Mapping[str, str]) -> np.ndarray[Any, Any]:
+    """Return an intern table with names in place of handles, as an object array to be indexed by ids."""
+    table = [final.get(text) or _unnamed(text) if text.startswith(HANDLE) else text for text in texts]
+    return np.array([*table, ""], dtype=object)
+
+
+def user_facts(lines: Iterable[bytes]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (relation, columns) of lines that the script wrote; what makes no sense is left out."""
+    for line in lines:
+        try:
+            relation, columns = json.loads(line)
+            # checked again: a name that is none would get into SQL and into the path of a file
+            yield relation, check_fact(relation, columns, step=0)
+        except (ValueError, TypeError, AttributeError, RecursionError, BadFact):
+            continue
 
 
 def read_segments(run: Path) -> tuple[list[Segment], list[str]]:
@@ -113,15 +125,28 @@ def read_segments(run: Path) -> tuple[list[Segment], list[str]]:
     segments, notes = [], []
     folders = sorted((run / "segments").glob("*")) if (run / "segments").is_dir() else []
     for folder in folders:
-        try:
-            meta = json.loads((folder / META).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            meta = None
-        if isinstance(meta, dict):
-            segments.append(Segment(folder, {key: meta[key] for key in meta if _is_sound(key, meta[key])}))
+        segment = read_segment(folder)
+        if segment is not None:
+            segments.append(segment)
         else:
             notes.append(f"segments/{folder.name} is damaged and was left out")
-    return sorted(segments, key=lambda segment: (segment.started, segment.pid, segment.folder.name)), notes
+    return in_order(segments), notes
+
+
+def read_segment(folder: Path) -> Segment | None:
+    """Return what one process wrote, None where nothing can be read."""
+    try:
+        meta = json.loads((folder / META).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(meta, dict):
+        return None
+    return Segment(folder, {key: meta[key] for key in meta if _is_sound(key, meta[key])})
+
+
+def in_order(segments: Iterable[Segment]) -> list[Segment]:
+    """Return segments in order of their start."""
+    return sorted(segments, key=lambda segment: (segment.started, segment.pid, segment.folder.name))
 
 
 def _is_sound(key: str, value: object) -> bool:
@@ -141,6 +166,11 @@ def _blocks(path: Path) -> Iterator[bytes]:
         data = path.read_bytes()
     except OSError:
         return
+    yield from blocks(data)
+
+
+def blocks(data: bytes) -> Iterator[bytes]:
+    """Yield the length-prefixed blocks of some bytes up to the first torn one; each takes four bytes more."""
     position = 0
     while position + 4 <= len(data):
         (length,) = struct.unpack_from("<I", data, position)

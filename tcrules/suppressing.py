@@ -17,7 +17,7 @@ from tcrules.rules.ignores import Ignore, read_ignores
 from tcrules.rules.suppress import Matcher, expired, matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tcrules.engine.facts import Coverage, FactSource
     from tcrules.engine.ir import Invariant, Predicate, Program
@@ -45,6 +45,36 @@ class _Known:
     by_value: list[tuple[Excuse, Matcher]] = field(default_factory=list)
     by_line: list[tuple[Excuse, Ignore]] = field(default_factory=list)
     used: set[Excuse] = field(default_factory=set)
+
+
+class Excuses:
+    """The suppressions of a program, asked for one breach at a time while a run goes on.
+
+    What is meant here is what `sort_out` takes out; nothing is told about the suppressions themselves.
+    """
+
+    def __init__(self, program: Program, today: date | None = None) -> None:
+        self._rules = {invariant.id: invariant for invariant in program.invariants}
+        self._known: dict[str, _Known] = {}
+        self._read: set[str] = set()
+        _from_files(program, self._rules, self._known, today or date.today())
+
+    def read(self, files: Iterable[str]) -> None:
+        """Read the comments of training scripts, of each once."""
+        for file in files:
+            if file not in self._read:
+                self._read.add(file)
+                _from_comments(read_ignores(file), self._rules, self._known, every_rule=False)
+
+    def means(self, rule: str, breach: Binding, where: Callable[[], Location | None]) -> bool:
+        """Whether a breach is meant; `where` tells the line that a report would name, where that matters."""
+        known = self._known.get(rule)
+        if known is None:
+            return False
+        if any(means(breach) for _, means in known.by_value):
+            return True
+        at = where() if known.by_line else None
+        return at is not None and any(ignore.covers(at.file, at.line) for _, ignore in known.by_line)
 
 
 def sort_out(

@@ -326,6 +326,11 @@ class LiveSession:
         """The rules that no step decides, each with the literal that looks back without a bound."""
         return {rule: literal for watch in self._watches for rule, literal in watch.late.items()}
 
+    def reads(self) -> frozenset[str]:
+        """The recorded relations that rules which are decided by steps read: others need not be fed."""
+        names = (watcher.reads for watcher in self._watchers())
+        return frozenset().union(*names) & self._relations.keys()
+
     def memory(self) -> str:
         """What is remembered, as text: computed from the rules alone.
 

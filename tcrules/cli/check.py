@@ -30,6 +30,7 @@ Examples:
   tcrules check runs/a --rules project.tcr --param warmup=100
   tcrules check runs/a --only optimizer --format json | jq .summary
   tcrules check runs/a --profile
+  tcrules check runs/a --follow
 
 \b
 Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not check or nothing to check.
@@ -40,6 +41,9 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 @run_argument
 @selection_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--follow", is_flag=True, help="First follow a run that is being recorded, until it ends or Ctrl-C."
+)
 @click.option("--profile", is_flag=True, help="Tell what each rule cost: time, facts, rounds.")
 @click.option("-v", "--verbose", is_flag=True, help="Spell out every violation and every undecided rule.")
 @limited
@@ -50,12 +54,21 @@ def command(
     only: tuple[str, ...],
     params: dict[str, Value],
     form: str,
+    follow: bool,
     profile: bool,
     verbose: bool,
 ) -> None:
-    """Check the recorded run in folder RUN against rules."""
+    """Check the recorded run in folder RUN against rules.
+
+    With --follow, violations of a run that goes on are told on stderr while it does, and the report comes at its end.
+    """
+    chosen = selection(rule_files, library, only, params)
+    if follow:
+        from tcrules.cli.live import follow_run
+
+        follow_run(run, chosen)
     with collector_paused():  # the rules stay until the end
-        code = show(run, selection(rule_files, library, only, params), form, verbose=verbose, profile=profile)
+        code = show(run, chosen, form, verbose=verbose, profile=profile)
     sys.exit(code)
 
 

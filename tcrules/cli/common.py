@@ -165,6 +165,13 @@ def result_console() -> Console:
     )
 
 
+def error_console() -> Console:
+    """The console for what is told while something goes on: stderr, coloured as the one for results."""
+    from rich.console import Console
+
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
 def remark(text: str) -> None:
     """A line for the user that is no result: stderr."""
     click.echo(text, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ Examples:
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from tcrules.cli.live import Live
 
 command_settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -94,13 +97,27 @@ def command(
 
 
 def record(
-    output: Path, training: tuple[str, ...], *, overwrite: bool, options: Mapping[str, object] | None = None
+    output: Path,
+    training: tuple[str, ...],
+    *,
+    overwrite: bool,
+    options: Mapping[str, object] | None = None,
+    live: Live | None = None,
 ) -> int:
-    """Run the command under the recorder, report on stderr what was recorded, return the command's exit code."""
+    """Run the command under the recorder, report on stderr what was recorded, return the command's exit code.
+
+    `live` checks while it runs.
+    """
     from tcrules.instrument.attach import launch
     from tcrules.instrument.runs import open_run
 
-    code = launch(list(training), output, overwrite=overwrite, options=options)
+    if live is None:
+        code = launch(list(training), output, overwrite=overwrite, options=options)
+    else:
+        from tcrules.cli.live import beside
+
+        meanwhile = partial(beside, live)
+        code = launch(list(training), output, overwrite=overwrite, options=options, beside=meanwhile)
     folder = open_run(output)
     remark(f"tcrules: recorded {folder.describe()} in {output}")
     if not folder.manifest.processes:
