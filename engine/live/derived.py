@@ -79,18 +79,27 @@ class Derived:
         for key in [key for key in self._tables if key[1] is not None and key[1] < before]:
             del self._tables[key]
 
-    def settle_again(self) -> dict[str, list[Fact]]:
-        """Derive everything settled anew; returns the facts by which each relation differs from before."""
+    def settle_again(self) -> tuple[dict[str, list[Fact]], dict[str, str]]:
+        """Derive everything settled anew.
+
+        Returns the facts by which each relation differs from before, and why relations could not be derived; whoever
+        reads one of these from now on is told so.
+        """
         self.forget(math.inf)  # what is derived of a step may read them
         changed: dict[str, list[Fact]] = {}
+        faults: dict[str, str] = {}
         before = {name: table for (name, step), table in self._tables.items() if step is None}
         for name in before:
             del self._tables[name, None]
         for name, table in before.items():
-            difference = set(table.rows) ^ set(self.table(name, None).rows)
+            try:
+                difference = set(table.rows) ^ set(self.table(name, None).rows)
+            except Exception as fault:  # a rule must not end the session
+                faults[name] = f"{type(fault).__name__}: {fault}"
+                continue
             if difference:
                 changed[name] = list(difference)
-        return changed
+        return changed, faults
 
     def _derive(self, layer: _Layer, step: int | None) -> None:
         try:

@@ -171,11 +171,16 @@ class Watch:
 
     def unsettle(self, new: Mapping[str, Sequence[Fact]], seen: Seen) -> None:
         """Settled facts came after steps had been decided: rules that they could have changed are not trusted."""
-        changed = dict(new)
+        changed, faults = dict(new), dict[str, str]()
         for derived in self._derived.values():
-            changed.update(derived.settle_again())
+            more, wrong = derived.settle_again()
+            changed.update(more)
+            faults.update(wrong)
         for watcher in self.watchers:
             for guard in watcher.guards if watcher.active and not watcher.wrong else ():
+                if guard.relation in faults:
+                    watcher.wrong = f"{guard.relation} could not be derived again: {faults[guard.relation]}"
+                    break
                 if any(not guard.harmless(fact, seen) for fact in changed.get(guard.relation, ())):
                     watcher.wrong = f"facts of {guard.relation} came after steps that they concern"
                     break

@@ -264,6 +264,23 @@ invariant three { each event(step: S, a: A) expect A > 0 message "m" }
     assert "more than 10 facts" in verdicts["two"].reasons[0]
 
 
+def test_a_settled_relation_that_can_no_longer_be_derived_does_not_end_the_session(monkeypatch) -> None:
+    rules = """relation item(a: int)
+pair(A, B) :- item(A), item(B).
+invariant one { each event(step: S, a: A) expect not pair(A, _) message "m" }
+invariant two { each event(step: S, a: A) expect A > 0 message "m" }
+"""
+    monkeypatch.setattr(derived, "MOST_DERIVED", 10)
+    session = LiveSession(helping.program_of(DECLARED + rules), world=1)
+    for step in range(3):
+        session.feed("item", [(10 * step + n,) for n in range(2)])
+        session.feed("event", [(step, 100, 0.0, "")])
+        assert session.advance(0, step) == []
+    verdicts = {verdict.rule: verdict for verdict in session.close().verdicts}
+    assert (verdicts["one"].status, verdicts["two"].status) == ("unknown", "held")
+    assert "more than 10 facts" in verdicts["one"].reasons[0]
+
+
 def test_a_row_that_is_too_short_gives_up_the_rules_that_read_it() -> None:
     rules = """invariant bad { each link(step: S, b: B) expect B > 0 message "m" }
 invariant good { each wide(step: S, a: A) expect A > 0 message "m" }
