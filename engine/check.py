@@ -16,6 +16,7 @@ from tcrules.grammar.records import collector_paused, dataclass, field, replace
 
 if TYPE_CHECKING:
     from tcrules.engine.facts import Coverage
+    from tcrules.engine.gaps import Hole
     from tcrules.engine.naive import Instance
     from tcrules.engine.store import Store
 
@@ -184,15 +185,23 @@ def _judge(
 ) -> None:
     """Verdicts and violations from the tables of all and of violated instances; None: there are none."""
     doubts = _doubts(family, coverage)
-    gaps = _moments_in_gaps(store, family.invariant, some, doubts[0]) if some is not None else None
-    numbers = [_numbers(store, family, atoms) for atoms in ((some,), (bad,), (some, gaps), (bad, gaps))]
+    saved = _moments_in(store, "$saved", family.invariant, bad, doubts[0].saving)
+    spoiled = _moments_in(store, "$spoiled", family.invariant, some, doubts[0].spoiling)
+    numbers = [
+        _numbers(store, family, atoms)
+        for atoms in ((some,), (bad,), (some, spoiled), (bad, spoiled), (bad, saved))
+    ]
     for member, missing, *counts in zip(family.members, doubts, *numbers, strict=True):
-        verdicts[member.id] = verdict(member, missing, Counts(*counts))
-    if bad is not None and not doubts[0].every_violation:
-        rows = _violations(store, family, bad, None if doubts[0].proved else gaps, most)
+        total, violated, all_spoiled, bad_spoiled, bad_saved = counts
+        verdicts[member.id] = verdict(
+            member, missing, Counts(total, violated, all_spoiled - bad_spoiled, bad_saved)
+        )
+    if bad is not None and not doubts[0].violated:
+        rows = _violations(store, family, bad, saved, most)
         found.update((member.id, own) for member, own in zip(family.members, rows, strict=True))
-    if gaps is not None:
-        store.drop_relation(gaps.predicate)
+    for atom in (saved, spoiled):
+        if atom is not None:
+            store.drop_relation(atom.predicate)
 
 
 def _doubts(family: Family, coverage: Coverage) -> list[Doubt]:
@@ -204,23 +213,25 @@ def _doubts(family: Family, coverage: Coverage) -> list[Doubt]:
     return [known[member.window.because] for member in family.members]
 
 
-def _moments_in_gaps(store: Store, invariant: Invariant, trigger: Atom, missing: Doubt) -> Atom | None:
-    """A table of the steps and ranks of instances at which watched facts are missing; None if there are none."""
-    if not missing.gaps:
+def _moments_in(
+    store: Store, name: str, invariant: Invariant, instances: Atom | None, holes: Sequence[Hole]
+) -> Atom | None:
+    """A table of the steps and ranks of instances that lie in holes; None if there are none."""
+    if instances is None or not holes:
         return None
     shown = tuple(variable for variable in (invariant.step, invariant.rank) if variable is not None)
     moments = []
-    for values in store.select(Project(compile_body((trigger,)), shown), shown):
+    for values in store.select(Project(compile_body((instances,)), shown), shown):
         at = dict(zip(shown, values, strict=True))
         step = int(at[invariant.step]) if invariant.step is not None else None
         rank = int(at[invariant.rank]) if invariant.rank is not None else None
-        if missing.covers(step, rank):
+        if any(hole.covers(step, rank) for hole in holes):
             moments.append(values)
     if not moments:
         return None
     # A relation without columns could not be joined; the column `$gap` makes it one.
     gap = Var("$gap", _INT)
-    atom = relation("$moment", (*shown, gap))
+    atom = relation(name, (*shown, gap))
     store.give(atom.predicate, [(*values, 0) for values in moments])
     return atom
 

@@ -162,6 +162,8 @@ class _Shape:
             rank=self._rename(invariant.rank) if invariant.rank is not None else None,
             needs=invariant.needs,
             watched=invariant.watched,
+            saves=invariant.saves,
+            spoils=invariant.spoils,
             monotone=invariant.monotone,
             window=Window(invariant.window.kind),
             reach=invariant.reach,

@@ -217,6 +217,9 @@ class Invariant:
     An empty `expect` is a denial: each binding is a violation.
     `watched` are the observed relations whose missing facts could turn a verdict (they occur under negation, in an
     aggregate or in `expect`, also through derived relations); `needs` those that the body reads positively.
+    `saves` are those more facts of which could make a violated instance hold, or no instance; `spoils` those that could
+    make one that holds violated: if there are none, it holds whatever else is missing. `monotone`: more facts change
+    neither instances nor what holds.
     `step` is the variable that tells when an instance happened, if there is one; `rank` likewise.
     """
 
@@ -233,6 +236,8 @@ class Invariant:
     rank: Var | None
     needs: frozenset[str]
     watched: frozenset[str]
+    saves: frozenset[str]
+    spoils: frozenset[str]
     monotone: bool
     window: Window
     reach: Reach = Reach()

@@ -5,19 +5,17 @@ and whether the expectation holds; everything about doubt is decided here, for a
 
 - A relation that the body reads was not recorded: the rule is unknown.
 - Facts that could have saved a violated instance may be missing: the instance is unknown, not violated.
-  Where an expectation is not monotone, facts could also have broken a held instance: then that is unknown
-  as well.
+- Facts that could have broken what an instance expects may be missing (`expect not …`): it is unknown, not held.
 - The run was cut off: what an expectation still waited for is unknown.
-- What is proved by facts that are there (`expect not batch(…)`) is violated whatever else is missing.
+- What missing facts cannot change is said: `expect not batch(…)` is violated by one that is there, `expect batch(…)`
+  holds by it, also where something that is missing would have made the binding no instance.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from tcrules.engine.alternatives import direct
 from tcrules.engine.gaps import Hole, holes
-from tcrules.engine.ir import Atom, Bind, Body, Compare, Invariant, Not, Value
 from tcrules.engine.values import order_key
 from tcrules.grammar.records import dataclass
 
@@ -25,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from tcrules.engine.facts import Coverage, Gap
+    from tcrules.engine.ir import Invariant, Value
     from tcrules.engine.naive import Instance
 
 #: Values of an invariant's variables, in their order.
-Binding: TypeAlias = tuple[Value, ...]
+Binding: TypeAlias = "tuple[Value, ...]"
 Status: TypeAlias = Literal["violated", "held", "vacuous", "unknown"]
 
 #: How many violations of one rule are kept; all are counted.
@@ -51,70 +50,54 @@ class RuleVerdict:
 class Doubt:
     """What about an invariant cannot be decided in a run.
 
-    `rule`: reasons for which its body cannot be evaluated at all. `always`: reasons that make every instance
-    unknown that is violated (and, unless the invariant is monotone, every held one). `cut_off`: reasons that
-    make every violated instance unknown. `gaps`: those that make instances of some moments unknown, by `holes`.
-    `proved`: violated instances are never unknown. `notes`: worth saying, but no instance depends on it.
+    `rule`: reasons for which its body cannot be evaluated at all. `violated`, `held`: reasons that make every
+    instance unknown that is violated, or held. `gaps`: those that make instances of some moments unknown: violated
+    ones by the holes `saving`, held ones by `spoiling`. `notes`: worth saying, but no instance depends on it.
     """
 
     rule: tuple[str, ...] = ()
-    always: tuple[str, ...] = ()
-    cut_off: tuple[str, ...] = ()
+    violated: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    holes: tuple[Hole, ...] = ()
-    proved: bool = False
+    saving: tuple[Hole, ...] = ()
+    spoiling: tuple[Hole, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def every_violation(self) -> bool:
-        """Whether all violated instances are unknown."""
-        return not self.proved and bool(self.always or self.cut_off)
-
-    def covers(self, step: int | None, rank: int | None) -> bool:
-        """Whether an instance of that moment could have read what is missing; None: the invariant does not tell."""
-        return any(hole.covers(step, rank) for hole in self.holes)
+    def covers(self, step: int | None, rank: int | None, *, held: bool) -> bool:
+        """Whether what is missing could have changed an instance of that moment; None: the invariant does not tell."""
+        if self.held if held else self.violated:
+            return True
+        return any(hole.covers(step, rank) for hole in (self.spoiling if held else self.saving))
 
 
 def doubt(invariant: Invariant, coverage: Coverage) -> Doubt:
     """What of the invariant cannot be decided, given what was recorded."""
-    gaps = [gap for gap in coverage.gaps if gap.relation in invariant.watched]
-    unrecorded = invariant.watched - coverage.recorded
+    saving = [gap for gap in coverage.gaps if gap.relation in invariant.saves]
+    spoiling = [gap for gap in coverage.gaps if gap.relation in invariant.spoils]
     cut_off: tuple[str, ...] = ()
-    if invariant.window.kind == "run" and not coverage.complete:
+    if invariant.window.kind == "run" and invariant.saves and not coverage.complete:
         because = (
             f" ({invariant.window.because} is decided only at its end)" if invariant.window.because else ""
         )
         cut_off = (f"the run was cut off before its end{because}",)
     return Doubt(
-        rule=tuple(_why_unrecorded(name, coverage) for name in sorted(invariant.needs - coverage.recorded)),
-        always=tuple(_why_unrecorded(name, coverage) for name in sorted(unrecorded)),
-        cut_off=cut_off,
-        gaps=tuple(gaps),
-        holes=holes(gaps, invariant.reach),
-        proved=_certain(invariant.each) and all(map(_refuted, invariant.expect)),
+        rule=_why_unrecorded(invariant.needs, coverage),
+        violated=(*_why_unrecorded(invariant.saves, coverage), *cut_off),
+        held=_why_unrecorded(invariant.spoils, coverage),
+        gaps=tuple(dict.fromkeys((*saving, *spoiling))),
+        saving=holes(saving, invariant.reach),
+        spoiling=holes(spoiling, invariant.reach),
         notes=tuple(_why_gap(gap) for gap in coverage.gaps if gap.relation in invariant.needs),
     )
 
 
-def _certain(body: Body) -> bool:
-    """More facts cannot take anything from what the body yields. Derived relations may hide a negation."""
-    return all(
-        literal.predicate.observed if isinstance(literal, Atom) else isinstance(literal, Compare | Bind)
-        for literal in direct(body)
-    )
-
-
-def _refuted(alternative: Body) -> bool:
-    """More facts cannot make the alternative hold where it does not."""
-    return all(
-        _certain(literal.body) if isinstance(literal, Not) else isinstance(literal, Compare | Bind)
-        for literal in alternative
-    )
-
-
-def _why_unrecorded(relation: str, coverage: Coverage) -> str:
-    why = "; ".join(dict.fromkeys(gap.why for gap in coverage.gaps if gap.relation == relation and gap.why))
-    return f"{relation} was not recorded" + (f": {why}" if why else "")
+def _why_unrecorded(relations: frozenset[str], coverage: Coverage) -> tuple[str, ...]:
+    """Of each of these relations that was not recorded, that it was not, and why."""
+    reasons = []
+    for name in sorted(relations - coverage.recorded):
+        why = "; ".join(dict.fromkeys(gap.why for gap in coverage.gaps if gap.relation == name and gap.why))
+        reasons.append(f"{name} was not recorded" + (f": {why}" if why else ""))
+    return tuple(reasons)
 
 
 def _why_gap(gap: Gap) -> str:
@@ -130,11 +113,11 @@ def _why_gap(gap: Gap) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Instances of a rule: all, violated ones, and how many of each lie in moments with gaps."""
+    """Instances of a rule: all, violated ones; and held and violated ones of moments at which gaps matter to such."""
 
     instances: int = 0
     violated: int = 0
-    instances_in_gaps: int = 0
+    held_in_gaps: int = 0
     violated_in_gaps: int = 0
 
 
@@ -142,16 +125,13 @@ def verdict(invariant: Invariant, found: Doubt, counts: Counts) -> RuleVerdict:
     """The verdict on a rule from its doubt and its counts."""
     if found.rule:
         return RuleVerdict(invariant.id, "unknown", reasons=found.rule)
-    held = counts.instances - counts.violated
-    doubtful_violated = doubtful_held = 0
-    if not found.proved:
-        doubtful_violated = counts.violated if found.every_violation else counts.violated_in_gaps
-    if not invariant.monotone:
-        doubtful_held = held if found.always else counts.instances_in_gaps - counts.violated_in_gaps
+    held, violated = counts.instances - counts.violated, counts.violated
+    doubtful_held = held if found.held else counts.held_in_gaps
+    doubtful_violated = violated if found.violated else counts.violated_in_gaps
     unknown = doubtful_violated + doubtful_held
-    violated, held = counts.violated - doubtful_violated, held - doubtful_held
+    violated, held = violated - doubtful_violated, held - doubtful_held
     status: Status = "violated" if violated else "unknown" if unknown else "held" if held else "vacuous"
-    reasons = (*found.always, *found.cut_off, *map(_why_gap, found.gaps)) if unknown else ()
+    reasons = (*found.violated, *found.held, *map(_why_gap, found.gaps)) if unknown else ()
     return RuleVerdict(
         invariant.id, status, violated, held, unknown, tuple(dict.fromkeys((*reasons, *found.notes)))
     )
@@ -182,16 +162,19 @@ def judge(
     found = doubt(invariant, coverage)
     if found.rule:
         return verdict(invariant, found, Counts()), ()
-    total = violated = total_in_gaps = violated_in_gaps = 0
+    total = held_in_gaps = violated_in_gaps = 0
+    violated = 0
     violations: list[Binding] = []
     for instance in instances:
-        in_gap = found.covers(*moment(invariant, instance.values))
+        doubtful = found.covers(*moment(invariant, instance.values), held=instance.held)
         total += 1
-        total_in_gaps += in_gap
-        violated += not instance.held
-        violated_in_gaps += in_gap and not instance.held
-        if not (instance.held or found.every_violation or (in_gap and not found.proved)):
+        if instance.held:
+            held_in_gaps += doubtful
+            continue
+        violated += 1
+        violated_in_gaps += doubtful
+        if not doubtful:
             violations.append(instance.values)
-    counts = Counts(total, violated, total_in_gaps, violated_in_gaps)
+    counts = Counts(total, violated, held_in_gaps, violated_in_gaps)
     ordered = sorted(violations, key=lambda binding: order(invariant, binding))
     return verdict(invariant, found, counts), tuple(ordered[:most])

@@ -130,7 +130,7 @@ def read_manifest(run: Path, *, any_version: bool = False) -> Manifest:
     """Read `run.json`; unknown entries are ignored.
 
     Raises:
-        RunError: no run folder, a damaged one, or one of another schema version (unless `any_version`).
+        RunError: no run folder, a damaged one, or one of a newer schema version (unless `any_version`).
     """
     record = f"record one with: {RECORD.format(run)}"
     if not run.exists():
@@ -151,9 +151,15 @@ def read_manifest(run: Path, *, any_version: bool = False) -> Manifest:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise RunError(f"'{run}' is no run folder: its run.json is of another program", record)
     schema = content.get("schema")
-    if schema != SCHEMA_VERSION and not any_version:
-        message = f"'{run}' has schema version {schema}; this tcrules reads version {SCHEMA_VERSION}"
-        raise RunError(message, "read it with the version of tcrules that recorded it, or record it again")
+    if not isinstance(schema, int) or schema < 1:
+        raise RunError(
+            f"'{run / MANIFEST}' is damaged: its schema version is {schema!r}", "record the run again"
+        )
+    if not any_version and schema > SCHEMA_VERSION:
+        message = f"'{run}' has schema version {schema}; this tcrules reads versions up to {SCHEMA_VERSION}"
+        raise RunError(
+            message, "install the version of tcrules that recorded it, or a later one, or record it again"
+        )
     return _checked(run, content)
 
 

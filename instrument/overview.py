@@ -96,7 +96,7 @@ def overview(path: Path) -> Overview:
 def _overview(path: Path, manifest: Manifest) -> Overview:
     written = is_written(path, manifest)
     status = "running" if written else "killed" if manifest.status == "running" else manifest.status
-    why = "" if manifest.schema == SCHEMA_VERSION else f"schema version {manifest.schema}"
+    why = "" if manifest.schema <= SCHEMA_VERSION else f"schema version {manifest.schema}"
     facts = -1
     if manifest.sealed:
         try:

@@ -9,14 +9,14 @@ import shutil
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.manifest import Manifest, read_manifest
 from tcrules.instrument.processes import is_alive
-from tcrules.instrument.schema import BY_NAME, RELATIONS, SAMPLED, SPARSE, Column, Relation
+from tcrules.instrument.schema import BY_NAME, RELATIONS, SAMPLED, SCHEMA_VERSION, SPARSE, Column, Relation
 from tcrules.instrument.userfacts import is_name
 
 #: Relations that come from the run folder itself.
@@ -35,12 +35,14 @@ class RunFolder:
         facts: folder with one Parquet file per relation; a temporary one for a run that is still going on.
         manifest: what `run.json` says.
         notes: what a reader should know, one sentence each: killed, ranks that are missing, …
+        lacking: relations that the version that recorded it did not have as they are now, with the reason.
     """
 
     path: Path
     facts: Path
     manifest: Manifest = field(hash=False)
     notes: tuple[str, ...] = ()
+    lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def relations(self) -> dict[str, Path]:
         """Return relation -> Parquet file, schema relations and user relations."""
@@ -130,7 +132,7 @@ def open_run(path: Path | str) -> RunFolder:
     converted into a temporary folder, removed when this process ends.
 
     Raises:
-        RunError: missing, empty, foreign or damaged folder, or another schema version.
+        RunError: missing, empty, foreign or damaged folder, or a newer schema version.
     """
     from tcrules.instrument.seal import seal
 
@@ -146,9 +148,7 @@ def open_run(path: Path | str) -> RunFolder:
             manifest = seal(run)
         except OSError:
             return _open_aside(run, manifest, running)
-    folder = RunFolder(run, run / "facts", manifest, _notes(manifest, running))
-    _check_facts(folder)
-    return folder
+    return _checked(RunFolder(run, run / "facts", manifest, _notes(manifest, running)))
 
 
 def read_run(path: Path | str) -> RunFolder:
@@ -159,9 +159,7 @@ def read_run(path: Path | str) -> RunFolder:
     """
     run = Path(path)
     manifest = read_manifest(run)
-    folder = RunFolder(run, run / "facts", manifest, _notes(manifest, running=False))
-    _check_facts(folder)
-    return folder
+    return _checked(RunFolder(run, run / "facts", manifest, _notes(manifest, running=False)))
 
 
 def coverage(run: RunFolder) -> Coverage:
@@ -203,7 +201,18 @@ def coverage(run: RunFolder) -> Coverage:
     ]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
         gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
-    return Coverage(recorded, tuple(gaps), complete)
+    gaps += [Gap(-1, name, 0, -1, why) for name, why in run.lacking.items()]
+    if run.manifest.schema == 1:
+        gaps += [gap for rank, step in unfinished for gap in _silent(rank, step)]
+    return Coverage(recorded.difference(run.lacking), tuple(gaps), complete)
+
+
+def _silent(rank: int, steps: int) -> Iterator[Gap]:
+    """The gaps that version 1 did not write, in a rank of so many steps."""
+    from tcrules.instrument.versions import SILENT
+
+    looked = tuple((step, step) for step in range(16, steps, 16))
+    return (Gap(rank, name, 3, -1, SPARSE, looked) for name in SILENT)
 
 
 def sampled_as(relation: str, why: str) -> str:
@@ -264,8 +273,11 @@ def _notes(manifest: Manifest, running: bool) -> tuple[str, ...]:
     return (*state, *manifest.notes)
 
 
-def _check_facts(run: RunFolder) -> None:
-    """Refuse facts that are incomplete or no Parquet, before a query fails on them half-way."""
+def _checked(run: RunFolder) -> RunFolder:
+    """Refuse facts that are incomplete or no Parquet, before a query fails on them half-way; bring old ones up."""
+    from tcrules.instrument.versions import upgraded
+
+    old = run.manifest.schema < SCHEMA_VERSION
     again = "record the run again"
     if not run.facts.is_dir():
         raise RunError(f"'{run.path}' has no facts: neither facts/ nor segments/", again)
@@ -277,11 +289,19 @@ def _check_facts(run: RunFolder) -> None:
                 file.seek(-4, os.SEEK_END)
                 whole = start == file.read(4) == b"PAR1"
         except FileNotFoundError:
+            if old:
+                continue
             raise RunError(f"'{run.path}' is incomplete: facts/{path.name} is missing", again) from None
         except OSError:
             whole = False
         if not whole:
             raise RunError(f"'{run.path}' is damaged: facts/{path.name} is no Parquet file", again)
+    if not old:
+        return run
+    with _readable(run):
+        facts, lacking = upgraded(run.path, run.facts)
+    version = f"the run was recorded by an older version of tcrules (schema version {run.manifest.schema})"
+    return replace(run, facts=facts, notes=(*run.notes, version), lacking=lacking)
 
 
 def _column(name: str, stored: str) -> Column:

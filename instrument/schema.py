@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SCHEMA_VERSION = 1
+#: Goes up where an older reader would take facts for something else. Version 2: sampled relations say when they were
+#: looked at.
+SCHEMA_VERSION = 2
 #: Why facts are missing where only some steps are recorded, and where a relation is looked at in some of these only;
 #: the facts of `recorded_steps` say in which.
 SAMPLED = "only some steps are recorded, to bound the overhead"

@@ -17,6 +17,7 @@ from tcrules.instrument.schema import BY_NAME, RELATIONS, TYPES, Relation
 from tcrules.instrument.segments import read_segments
 from tcrules.instrument.tables import Columns, Tables, as_array
 from tcrules.instrument.userfacts import number_in, settings
+from tcrules.instrument.versions import require_current
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -99,10 +100,12 @@ def write_facts(run: Path, target: Path, manifest: Manifest) -> Manifest:
     """Write one Parquet file per relation into the new folder `target`; return the completed manifest.
 
     Raises:
+        RunError: another version recorded it.
         OSError: it cannot be written.
     """
     import duckdb
 
+    require_current(run, manifest.schema)
     segments, damaged = read_segments(run)
     processes, notes = arrange(segments)
     target.mkdir(parents=True)

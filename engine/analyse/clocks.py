@@ -65,6 +65,18 @@ CLOCKS = (
 )
 
 
+#: Columns, and relations whose facts are about one event, and so of one step, where they agree in these.
+EVENTS = (
+    (("rank", "loader", "epoch", "index"), frozenset({"batch", "batch_field", "batch_sample"})),
+    (
+        ("rank", "optimizer", "nth"),
+        frozenset({"optimizer_step", "param_group", "update", "optimizer_state", "optimizer_slot"}),
+    ),
+)
+#: As `EVENTS`.
+Events = tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What the facts of a relation at one moment depend on; a moment is a step, or an ordinal of an object.

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
 from tcrules.engine.analyse.clocks import OWN, OWN_OR_NONE
-from tcrules.engine.show import show_literal
+from tcrules.engine.show import show_expression, show_literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tcrules.engine.analyse.clocks import Reach
+    from tcrules.engine.analyse.clocks import Events, Reach
     from tcrules.engine.analyse.horizon import Horizons
 
 
@@ -22,12 +22,14 @@ class Unbounded(Exception):
 class Links:
     """Names of moments in a scope, and which of them are the same up to a constant number of steps or ordinals.
 
+    With `events` given, facts that are about one event by their columns have one moment.
     A variable of type step names itself, one of type call the moment of the facts about that call. An ordinal is
     named together with the object that counts: "K of O".
     """
 
-    def __init__(self, horizons: Horizons) -> None:
+    def __init__(self, horizons: Horizons, events: Events = ()) -> None:
         self._horizons = horizons
+        self._events = events
         self._parent: dict[str, tuple[str, int]] = {}
         self._owned: frozenset[str] = frozenset()
         #: Objects that are named in the scope, and those that calls belong to.
@@ -36,7 +38,7 @@ class Links:
 
     def within(self, body: ir.Body) -> Links:
         """The links of a body in this scope."""
-        inner = Links(self._horizons)
+        inner = Links(self._horizons, self._events)
         inner._parent = dict(self._parent)
         inner._owned = self._owned.union(*(self._owns(atom) for atom in body if isinstance(atom, ir.Atom)))
         inner._objects, inner._object_of = dict(self._objects), dict(self._object_of)
@@ -98,7 +100,20 @@ class Links:
             ):
                 name = self._named(term, key)
                 found += [name] if name is not None else []
-        return found
+        return found + self._event(atom)
+
+    def _event(self, atom: ir.Atom) -> list[str]:
+        """A name of the event that the atom is about, where its columns tell it."""
+        terms = {
+            column.name: term
+            for column, term in zip(atom.predicate.columns, atom.arguments, strict=True)
+            if not isinstance(term, ir.Any_)
+        }
+        return [
+            f"event {[(name, show_expression(terms[name])) for name in columns]}"
+            for columns, relations in self._events
+            if atom.predicate.name in relations and terms.keys() >= set(columns)
+        ]
 
     def _named(self, term: ir.Var, key: str | None) -> str | None:
         if self._horizons.clock is None or term.type.name == "call":

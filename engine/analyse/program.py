@@ -21,6 +21,7 @@ from tcrules.engine.analyse.interface import (
 from tcrules.engine.analyse.lattice import UNKNOWN
 from tcrules.engine.analyse.lower import Lowerer
 from tcrules.engine.analyse.normalise import normalise_invariant, normalise_rule
+from tcrules.engine.analyse.polarity import Polarity
 from tcrules.engine.analyse.reach import Reaches
 from tcrules.engine.analyse.resolve import Statement, resolve
 from tcrules.engine.analyse.safety import order_clause, warn_unused
@@ -150,7 +151,8 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
             rules += [ir.Rule(lowerer.atom(item.clause.head), body, item.clause.span) for body in ways]
     strata = stratify(predicates, rules, faults)
     decider = Decider(rules, moment_types(symbols.lattice.parents))
-    reaches = Reaches(strata, decider)
+    polarity = Polarity(decider.rules)
+    reaches = Reaches(strata, decider, polarity)
     invariants: list[ir.Invariant] = []
     templates: list[ir.Template] = []
     for item in typed:
@@ -158,7 +160,7 @@ def _lower(typed: Sequence[_Typed], columns: Columns, symbols: Symbols, faults: 
         if isinstance(statement, ast.Rule):
             continue
         lowerer = Lowerer(item.env, predicates, symbols.lattice, faults)
-        invariant = _invariant(statement, item.clause, lowerer, decider, reaches, faults)
+        invariant = _invariant(statement, item.clause, lowerer, decider, reaches, polarity, faults)
         if isinstance(statement, ast.Template):
             check_metavariables(statement, symbols.lattice.types, faults)
             templates.append(_template(statement, invariant, lowerer))
@@ -180,6 +182,7 @@ def _invariant(
     lowerer: Lowerer,
     decider: Decider,
     reaches: Reaches,
+    polarity: Polarity,
     faults: Faults,
 ) -> ir.Invariant:
     names = dict.fromkeys(v.name for literal in clause.body for v in own_variables(literal) if not v.made)
@@ -207,6 +210,8 @@ def _invariant(
         rank=rank,
         needs=reading.needs,
         watched=reading.watched,
+        saves=polarity.saves(each, expect, (step, rank)),
+        spoils=polarity.spoils(expect),
         monotone=reading.monotone,
         window=reading.window,
         reach=reaches.reach(each, expect, step, rank),

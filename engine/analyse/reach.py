@@ -11,15 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcrules.engine import ir
-from tcrules.engine.analyse.clocks import OWN
+from tcrules.engine.analyse.clocks import EVENTS, OWN
 from tcrules.engine.analyse.horizon import Horizons, atoms, nested
 from tcrules.engine.analyse.links import Links, Unbounded
+from tcrules.engine.analyse.polarity import outside
 from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcrules.engine.analyse.decide import Decider
+    from tcrules.engine.analyse.polarity import Polarity
 
 _ANYWHERE = ir.Steps(None, None)
 
@@ -36,9 +38,10 @@ class _Found:
 class Reaches:
     """The reaches of invariants over one set of derived relations."""
 
-    def __init__(self, strata: Sequence[ir.Stratum], decider: Decider) -> None:
+    def __init__(self, strata: Sequence[ir.Stratum], decider: Decider, polarity: Polarity) -> None:
         self._horizons = Horizons(strata)
         self._decider = decider
+        self._polarity = polarity
         self._own_rank = {
             predicate.name
             for stratum in strata
@@ -62,9 +65,10 @@ class Reaches:
         )
         if step is None:
             return ir.Reach((), _ANYWHERE, own_rank)
-        links = Links(self._horizons).within(each)
+        links = Links(self._horizons, EVENTS).within(each)
         found = _Found(step.name)
-        self._watch(found, links, each, turned=False)
+        for literal in self._polarity.harmful(each, outside(expect, (step, rank))):
+            self._watch(found, links, (literal,), turned=False)
         for alternative in expect:
             self._watch(found, links.within(alternative), alternative, turned=True)
         last = self._last(each, links, step)

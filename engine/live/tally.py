@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tcrules.engine.verdict import Counts, RuleVerdict, doubt, moment, order, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from tcrules.engine.facts import Coverage
     from tcrules.engine.families import Family
@@ -58,7 +58,7 @@ class Tally:
         for values in broken:
             member, binding = self._split(values)
             invariant = self.family.members[member]
-            if missing.proved or not missing.covers(*moment(invariant, binding)):
+            if not missing.covers(*moment(invariant, binding), held=False):
                 self._keep(member, binding)
                 certain.append((invariant, binding))
         return certain
@@ -93,13 +93,14 @@ class Tally:
         steps: Sequence[tuple[int, tuple[_Moments, _Moments]]],
         missing: Doubt,
     ) -> None:
-        for place in (0, 1):
-            moments = [both[place] for _, both in steps]
-            _increase(into, place, chain.from_iterable(members for members, _, _ in moments))
-            if missing.gaps:
-                rows = (row for columns in moments for row in _rows(columns))
-                inside = (member for member, step, rank in rows if missing.covers(step, rank))
-                _increase(into, place + 2, inside)
+        every, broken = ([both[place] for _, both in steps] for place in (0, 1))
+        _increase(into, 0, chain.from_iterable(members for members, _, _ in every))
+        _increase(into, 1, chain.from_iterable(members for members, _, _ in broken))
+        if missing.spoiling:
+            _increase(into, 2, _inside(missing, every, held=True))
+            _increase(into, 2, _inside(missing, broken, held=True), by=-1)
+        if missing.saving:
+            _increase(into, 3, _inside(missing, broken, held=False))
 
     # -------------------------------------------------------------------------------------------- violations
 
@@ -116,12 +117,12 @@ class Tally:
         return sorted(bindings, key=lambda binding: order(invariant, binding))[: self._most]
 
     def _certain(self, at: int, member: Invariant, found: Doubt) -> tuple[Binding, ...]:
-        if found.rule or found.every_violation:
+        if found.rule or found.violated:
             return ()
         kept = [
             binding
             for binding in self._violations.get(at, ())
-            if found.proved or not found.covers(*moment(member, binding))
+            if not found.covers(*moment(member, binding), held=False)
         ]
         return tuple(self._first(member, kept))
 
@@ -141,9 +142,17 @@ def _rows(columns: _Moments) -> Iterable[tuple[int, int | None, int | None]]:
     return zip(members, some, others, strict=True)
 
 
-def _increase(into: dict[int, list[int]], place: int, members: Iterable[int]) -> None:
+def _inside(missing: Doubt, moments: Sequence[_Moments], *, held: bool) -> Iterator[int]:
+    """The members of instances at moments of which what is missing matters to those that are held, or violated."""
+    for columns in moments:
+        for member, step, rank in _rows(columns):
+            if missing.covers(step, rank, held=held):
+                yield member
+
+
+def _increase(into: dict[int, list[int]], place: int, members: Iterable[int], by: int = 1) -> None:
     for member, number in Counter(members).items():
         counts = into.get(member)
         if counts is None:
             counts = into[member] = [0, 0, 0, 0]
-        counts[place] += number
+        counts[place] += by * number

@@ -18,8 +18,9 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tcrules.instrument.probes.compiling import in_graph
 from tcrules.instrument.probes.context import dtype_name
-from tcrules.instrument.probes.patching import Gate, around
+from tcrules.instrument.probes.patching import Gate, around, uncompiled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,9 +136,10 @@ class Calls:
 
         local, guarded = self.session.local, self._guard(begin)
 
+        @uncompiled
         def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Frame, str] | None:
             stack = local.stack
-            if stack and stack[-1].opaque:
+            if (stack and stack[-1].opaque) or in_graph():
                 return None
             found: tuple[Frame, str] | None = guarded(args, kwargs)
             return found

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WHY = "calls inside of compiled code are not seen"
 WHY_OPAQUE = "scripted and traced models are opaque"
 #: Facts of what happens inside a forward; and, where a function is compiled, of what it may call.
-INSIDE = ("module_call", "dropout_call", "loss_call")
+INSIDE = ("module_call", "dropout_call", "loss_call", "call", "signature")
 RUNNING = ("forward", "param_state", "buffer_state", "rng", "trainability", "tie_state")
 CALLED = (*RUNNING, "backward", "accumulate", "optimizer_step", "zero_grad", "clip")
 STRUCTURE = ("module", "parameter", "buffer", "tie")

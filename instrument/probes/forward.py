@@ -12,6 +12,7 @@ from tcrules.instrument.probes import transforms
 from tcrules.instrument.probes.compiling import opaque
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
+from tcrules.instrument.probes.patching import uncompiled
 from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
 from torch import nn
 
@@ -278,6 +279,7 @@ def install(shared: Shared, forward: Forward) -> None:
     clock, governor, grad_enabled = shared.clock, shared.governor, torch.is_grad_enabled
     dynamo = torch.compiler.is_dynamo_compiling
 
+    @uncompiled
     def reset() -> None:
         if context.run is not None:  # still open where the probe failed on the way
             shared.session.abandon(context.run.frame)
@@ -313,9 +315,10 @@ def install(shared: Shared, forward: Forward) -> None:
             leave(run, raised)
             reset()
 
-    shared.patches.replace(nn.Module, "__call__", call)
+    shared.patches.replace(nn.Module, "__call__", uncompiled(call))
 
 
+@uncompiled
 def _reset() -> None:
     context.root, context.forward, context.inner, context.sampled, context.run = None, 0, None, False, None
     context.modules.clear()
@@ -326,6 +329,7 @@ def _nested(shared: Shared, forward: Forward, original: Callable[..., Any]) -> C
     layer = shared.guard("module_call", "module_call")(forward.layer)
     entered = shared.guard("states")(forward.states.inner)
 
+    @uncompiled
     def nested(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if context.inner is module:
             context.inner = None

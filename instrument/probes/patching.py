@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import types
 import weakref
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import torch
+from torch._C._dynamo import eval_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +22,7 @@ Before: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], Any]"
 After: TypeAlias = "Callable[[Any, Any, bool], None]"
 
 _ABSENT: Any = object()
+F = TypeVar("F", bound="Callable[..., Any]")
 _is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 
 
@@ -99,7 +101,27 @@ def around(original: Function, before: Before, after: After, gate: Gate | None =
         return result
 
     keep_scriptable(wrapper, original)
-    return wrapper
+    return uncompiled(wrapper)
+
+
+def uncompiled(function: F) -> F:
+    """Keep dynamo from compiling the frames of a function of ours; may be used as a decorator.
+
+    Where user code is compiled in several graphs, every frame that runs between them is a candidate: ours would be
+    compiled, break, and show up in the user's logs. What the function calls is compiled as if it called itself, and
+    where dynamo inlines it nothing changes.
+    """
+    if isinstance(function, types.FunctionType):
+        _skip(function.__code__)
+    return function
+
+
+def _skip(code: types.CodeType) -> None:
+    if hasattr(eval_frame, "set_code_exec_strategy"):
+        action, strategy = eval_frame._FrameAction, eval_frame._FrameExecStrategy
+        eval_frame.set_code_exec_strategy(code, strategy(action.SKIP, action.DEFAULT))
+    elif hasattr(eval_frame, "skip_code"):  # before torch 2.7
+        eval_frame.skip_code(code)
 
 
 def keep_scriptable(wrapper: Function, original: Function) -> None:

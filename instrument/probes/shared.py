@@ -12,7 +12,7 @@ from tcrules.instrument.probes.context import context
 from tcrules.instrument.probes.deferred import Late
 from tcrules.instrument.probes.governor import Governor
 from tcrules.instrument.probes.models import Book
-from tcrules.instrument.probes.patching import Gate, Patches
+from tcrules.instrument.probes.patching import Gate, Patches, uncompiled
 from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.utils import _python_dispatch
 
@@ -119,7 +119,7 @@ class Shared:
                         set_eval_frame(before)
                     governor.spent += perf_counter() - begin
 
-            return hidden
+            return uncompiled(hidden)
 
         return wrap
 
@@ -191,6 +191,7 @@ class Shared:
         guard = self.guard(probe, "call", "location")
         guarded_after = guard(after)
 
+        @uncompiled
         def finish(token: Token, result: Any, raised: bool) -> None:
             guarded_after(token, result, raised)
             context.busy.discard(busy)

@@ -16,7 +16,6 @@ from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.ir import Atom, Template
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.statistics import TooManyCandidates, statistics
-from tcrules.engine.verdict import doubt
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.model import Counts, Dropped, Run, Values
@@ -128,8 +127,10 @@ def _coverage(folder: RunFolder) -> Coverage:
 
 def _uncertain(template: Template, known: Coverage) -> bool:
     """Missing facts could make instances hold (or fail) that would not."""
-    found = doubt(template.invariant, known)
-    return bool(found.rule or found.always or (found.gaps and not template.invariant.monotone))
+    invariant = template.invariant
+    if not known.recorded.issuperset(invariant.needs | invariant.watched):
+        return True
+    return not invariant.monotone and any(gap.relation in invariant.watched for gap in known.gaps)
 
 
 def _reads(template: Template) -> frozenset[str]:

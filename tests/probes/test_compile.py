@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-HIDDEN = {"module_call", "dropout_call", "loss_call"}
+HIDDEN = {"module_call", "dropout_call", "loss_call", "call", "signature"}
 
 
 def model() -> nn.Module:

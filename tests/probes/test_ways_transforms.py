@@ -48,7 +48,8 @@ def test_compiled_models(same: Any, backend: str, what: str):
     facts = same(train, gaps=True)
     # what runs inside is unknown, not absent
     assert facts.gaps("relation", "why") == [
-        (relation, WHY_COMPILED) for relation in ("module_call", "dropout_call", "loss_call")
+        (relation, WHY_COMPILED)
+        for relation in ("module_call", "dropout_call", "loss_call", "call", "signature")
     ]
     assert facts("module_call") == facts("dropout_call") == []
     steps = [0, 1, 2]
