@@ -79,6 +79,7 @@ def around(original: Function, before: Before, after: After, gate: Gate | None =
     """
 
     governor, counts = gate if gate is not None else (None, None)
+    before, after = uncompiled(before), uncompiled(after)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

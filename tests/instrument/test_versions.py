@@ -26,7 +26,7 @@ NEW_RELATION, CHANGED, NEW_COLUMNS = "alias", "zero_grad", ("object",)
 
 def training() -> None:
     torch.manual_seed(0)
-    model = nn.Linear(4, 2)
+    model = nn.Sequential(nn.Linear(4, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(20):
         optimizer.zero_grad()

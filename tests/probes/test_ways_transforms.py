@@ -51,7 +51,8 @@ def test_compiled_models(same: Any, backend: str, what: str):
         (relation, WHY_COMPILED)
         for relation in ("module_call", "dropout_call", "loss_call", "call", "signature")
     ]
-    assert facts("module_call") == facts("dropout_call") == []
+    if what != "in place":  # of a container of torch's own dynamo then compiles nothing, with us or without
+        assert facts("module_call") == facts("dropout_call") == []
     steps = [0, 1, 2]
     assert facts("forward", "module", "step") == [("Sequential", step) for step in steps]
     assert facts("backward", "step") == facts("optimizer_step", "step") == facts("loss_call", "step") == steps

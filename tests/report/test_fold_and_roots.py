@@ -46,7 +46,8 @@ def rule(**changes) -> Invariant:
     given = {
         "id": "rule", "severity": "error", "tags": (), "doc": "", "each": (), "variables": (STEP, RANK, PARAM, CALL),
         "expect": (), "about": (PARAM,), "message": "step {S}: {P} is wrong", "step": STEP, "rank": RANK,
-        "needs": frozenset({"update"}), "watched": frozenset(), "saves": frozenset(), "spoils": frozenset(), "monotone": True, "window": Window("body"),
+        "needs": frozenset({"update"}), "watched": frozenset(),
+        "saves": frozenset(), "spoils": frozenset(), "monotone": True, "window": Window("body"),
     }  # fmt: skip
     return Invariant(**(given | changes))
 
