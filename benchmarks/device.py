@@ -239,7 +239,7 @@ def facts(place: Place, work: Path) -> str:
         left = train(place, scaled=False)
     place.wait()
     losses = [float(loss) for loss in left[:12]]
-    told = [loss for (loss,) in query(folder, 'SELECT loss FROM backward ORDER BY call')]
+    told = [loss for (loss,) in query(folder, "SELECT loss FROM backward ORDER BY call")]
     problems = gaps(folder)
     if [round(a - b, 6) for a, b in zip(losses, told, strict=False)] != [0.0] * len(losses):
         problems.append(f"losses {losses[:3]} are told as {told[:3]}")

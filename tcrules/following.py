@@ -51,7 +51,7 @@ def divide(program: Program) -> Divided:
     """Tell when each rule can be decided; a violation that more steps could undo is one only at the end."""
     going_on = Coverage(frozenset(program.predicates), complete=False)
     late = LiveSession(program).late_rules()
-    certain = [rule for rule in program.invariants if not doubt(rule, going_on).every_violation]
+    certain = [rule for rule in program.invariants if not doubt(rule, going_on).violated]
     return Divided(
         tuple(rule for rule in certain if rule.id not in late),
         tuple(rule for rule in certain if rule.id in late),

@@ -1,10 +1,11 @@
-"""Random generators in the worker processes of loaders."""
+"""Processes that the script starts: random generators in workers of loaders, and children that nobody records."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 from itertools import count
+from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any
 
 from tcrules.instrument import session as sessions
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from tcrules.instrument.session import Session
 
 RELATIONS = ("worker_rng",)
+WHY_SPAWNED = (
+    "a process that was started by spawn or forkserver is recorded by `tcrules record` only, not by `watch`"
+)
 WHY_NOT_TRACED = "workers that are not forked are recorded by `tcrules record` only, not by `watch`"
 
 
@@ -56,9 +60,18 @@ def is_traced(loader: Any) -> bool:
     """Return whether the workers of a loader are recorded: forked ones, and all where the environment says so."""
     if os.environ.get(RUN_VARIABLE):
         return True
-    context = loader.multiprocessing_context or multiprocessing
-    method = context.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
-    return bool(method == "fork")
+    return _default_method(loader.multiprocessing_context or multiprocessing) == "fork"
+
+
+def started(session: Session, process: Any) -> None:
+    """A process is about to be started: of one that will not be recorded there is a gap. A loader says so itself."""
+    method = process._start_method or _default_method(multiprocessing)
+    if method != "fork" and not os.environ.get(RUN_VARIABLE) and not isinstance(process._target, WorkerEntry):
+        session.gap("process", WHY_SPAWNED)
+
+
+def _default_method(context: Any) -> str:
+    return str(context.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0])
 
 
 def observe(session: Session, loader: str, epoch: int) -> None:
@@ -105,4 +118,12 @@ def install(shared: Shared) -> WorkerEntry:
     """Put the entry in the place of torch's worker loop."""
     entry = WorkerEntry(_utils.worker._worker_loop)
     shared.patches.replace(_utils.worker, "_worker_loop", entry)
+
+    def before(args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        started(shared.session, args[0])
+
+    def after(_token: Any, _result: Any, _raised: bool) -> None:
+        """Nothing is to be done: `before` never hands out a token."""
+
+    shared.patches.around(BaseProcess, "start", shared.guard("workers", "process")(before), after)
     return entry

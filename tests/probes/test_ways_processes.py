@@ -6,6 +6,7 @@ The programs train each way without and with recording, and fail where the two d
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tcrules.instrument.attach import RUN_VARIABLE
+from tcrules.instrument.probes.workers import WHY_SPAWNED
 
 pytestmark = pytest.mark.slow
 
@@ -151,3 +154,19 @@ def check_loader_workers(facts: Any, count: int) -> None:
     else:
         assert rng == []
         assert facts.gaps("relation") == ["worker_rng"]
+
+
+def test_children_that_watch_cannot_record_are_a_gap(record: Any, monkeypatch: pytest.MonkeyPatch):
+    """Hogwild by spawn: the parent says that it has processes of which nothing is known."""
+    monkeypatch.delenv(RUN_VARIABLE, raising=False)
+
+    def train(method: str) -> None:
+        child = multiprocessing.get_context(method).Process(target=abs, args=(-1,))
+        child.start()
+        child.join()
+
+    facts = record(lambda: train("spawn"), gaps=True)
+    assert facts.gaps("relation", "why") == [("process", WHY_SPAWNED)]
+    assert record(lambda: train("fork")).gaps() == []
+    monkeypatch.setenv(RUN_VARIABLE, "elsewhere")  # then the child finds its way by itself
+    assert record(lambda: train("spawn")).gaps() == []
