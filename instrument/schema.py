@@ -692,7 +692,7 @@ RELATIONS: tuple[Relation, ...] = (
         norm float L2 norm; -1 = more than 64 kB, or no floating point
         """),
     # ---------------------------------------------------------------- persistence
-    _relation("checkpoint_saved", "persistence", 12, "torch.save.", """
+    _relation("checkpoint_saved", "persistence", 12, "torch.save, or save_file of safetensors.", """
         call call id
         path string file, "" = a buffer
         step step when
@@ -706,7 +706,7 @@ RELATIONS: tuple[Relation, ...] = (
         rng bool holds a state of a random generator, by its key
         position bool holds where in its data the loop was (epoch, step, …), by its key
         """),
-    _relation("checkpoint_loaded", "persistence", 1, "torch.load.", """
+    _relation("checkpoint_loaded", "persistence", 1, "torch.load, or load_file of safetensors.", """
         call call id
         path string file, "" = a buffer
         step step when

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -56,10 +57,12 @@ class Checkpoints:
         self._put_tensor = session.put("checkpoint_tensor")
 
     # ------------------------------------------------------------------ files
-    def enter_save(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
-        """`torch.save` begins."""
-        target = argument(args, kwargs, 1, "f")
-        return shown_path(target), (target, inspect(argument(args, kwargs, 0, "obj")))
+    def enter_save(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], given: str = "obj", file: str = "f"
+    ) -> tuple[str, Any]:
+        """`torch.save` begins, or a function with other names of its parameters."""
+        target = argument(args, kwargs, 1, file)
+        return shown_path(target), (target, inspect(argument(args, kwargs, 0, given)))
 
     def leave_save(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """It returned."""
@@ -180,9 +183,9 @@ class Checkpoints:
             else:
                 self._put_tensor(call, *row, data)
 
-    def enter_load(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
-        """`torch.load` begins."""
-        source = argument(args, kwargs, 0, "f")
+    def enter_load(self, args: tuple[Any, ...], kwargs: dict[str, Any], file: str = "f") -> tuple[str, Any]:
+        """`torch.load` begins, or a function with another name of its parameter."""
+        source = argument(args, kwargs, 0, file)
         return shown_path(source), source
 
     def leave_load(self, frame: Frame, source: Any, result: Any, raised: bool) -> None:
@@ -347,5 +350,17 @@ def install(shared: Shared, slots: Slots | None) -> None:
     )
     for owner, name, api, enter, leave in targets:
         shared.watch("checkpoint", owner, name, api, enter, leave, always=True)
+    save = functools.partial(found.enter_save, given="tensors", file="filename")
+    load = functools.partial(found.enter_load, file="filename")
+
+    def safetensors(module: Any) -> None:
+        for name, enter, leave in (
+            ("save_file", save, found.leave_save),
+            ("load_file", load, found.leave_load),
+        ):
+            api = f"safetensors.torch.{name}"
+            shared.watch("checkpoint", module, name, api, enter, leave, always=True)
+
+    shared.patches.when_imported("safetensors.torch", safetensors)
     shared.patches.replace(torch, "save", serialization.save)
     shared.patches.replace(torch, "load", serialization.load)

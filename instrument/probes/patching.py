@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
+import sys
 import types
 import weakref
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
@@ -12,6 +14,7 @@ from torch._C._dynamo import eval_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.machinery import ModuleSpec
 
     from tcrules.instrument.probes.governor import Governor
 
@@ -46,6 +49,15 @@ class Patches:
             return
         self.replace(owner, name, around(original, before, after, gate))
 
+    def when_imported(self, name: str, callback: Callable[[Any], None]) -> None:
+        """Call `callback` with a module now, or as soon as it is imported: it is not imported for that."""
+        if name in sys.modules:
+            callback(sys.modules[name])
+            return
+        finder = _Finder(name, callback)
+        sys.meta_path.insert(0, finder)
+        self.on_undo(finder.remove)
+
     def on_undo(self, remove: Callable[[], None]) -> None:
         """Call `remove` on undo, e.g. the removal of a hook."""
         self._removers.append(remove)
@@ -62,6 +74,35 @@ class Patches:
                 delattr(owner, name)
             else:
                 setattr(owner, name, before)
+
+
+class _Finder:
+    """Waits for one module: finds it as the others do, and is called once when it is loaded."""
+
+    def __init__(self, name: str, callback: Callable[[Any], None]) -> None:
+        self._name, self._callback = name, callback
+
+    def find_spec(self, name: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
+        if name != self._name:
+            return None
+        self.remove()
+        spec = importlib.util.find_spec(name)
+        loader: Any = None if spec is None else spec.loader
+        if loader is None:
+            return spec
+        execute = loader.exec_module
+
+        def exec_module(module: Any) -> None:
+            del loader.exec_module  # it stands in front of the method, and is out of the way from now on
+            execute(module)
+            self._callback(module)
+
+        loader.exec_module = exec_module
+        return spec
+
+    def remove(self) -> None:
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
 
 
 class Gate(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tcrules.instrument.probes.checkpoint import WHY_MANY
 from tcrules.instrument.probes.contents import inspect
@@ -141,3 +143,35 @@ def test_a_state_is_told_by_its_form():
     found = inspect({"trainer": {"global_step": 4, "python_rng": (3, (1, 2), None)}, "net": model})
     assert (found.model, found.rng, found.position) == (True, True, True)
     assert found.keys[0] == "net.0.weight" and len(found.tensors) == 9
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_safetensors_are_checkpoints(
+    loaded: bool, record: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its functions are watched whether it is imported before or while the recording goes on."""
+    pytest.importorskip("safetensors.torch")
+    if not loaded:
+        monkeypatch.delitem(sys.modules, "safetensors.torch")
+    finders = list(sys.meta_path)
+
+    def train() -> None:
+        from safetensors.torch import load_file, load_model, save_file, save_model
+
+        model, _ = trained()
+        save_file(model.state_dict(), tmp_path / "a.safetensors")
+        model.load_state_dict(load_file(str(tmp_path / "a.safetensors")))
+        save_model(model, str(tmp_path / "b.safetensors"))
+        load_model(model, str(tmp_path / "b.safetensors"))
+
+    facts = record(train)
+    apis = facts("call", "api", where="api LIKE 'safetensors%'")
+    assert apis == [f"safetensors.torch.{name}_file" for name in ("save", "load", "save", "load")]
+    assert facts("checkpoint_saved", "model", "optimizer") == [(True, False)] * 2
+    assert facts("checkpoint_loaded", "model", "saved_here") == [(True, True)] * 2
+    (first, second) = facts("checkpoint_loaded", "call")
+    assert facts("model_loaded", "checkpoint", "missing", "unexpected") == [(first, 0, 0), (second, 0, 0)]
+    found = facts("checkpoint_tensor", "point", "key", "data", where=f"call <= {first}")
+    saved = {(key, data) for point, key, data in found if point == "saved"}
+    assert saved and saved == {(key, data) for point, key, data in found if point == "read"}
+    assert sys.meta_path == finders
