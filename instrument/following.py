@@ -12,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tcrules.instrument.errors import RunError
 from tcrules.instrument.growing import Array, Rows, Stop, Texts, UserFacts
 from tcrules.instrument.layout import META, USER, stored_columns
+from tcrules.instrument.manifest import MANIFEST, read_manifest
 from tcrules.instrument.names import ambiguous_paths, resolve
 from tcrules.instrument.processes import Process, arrange, is_alive, works
 from tcrules.instrument.runs import ALWAYS, CUT_OFF, Gap
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from tcrules.instrument.segments import Segment
     from tcrules.instrument.tables import Columns
 
-#: Steps that are read in one go.
-STEPS = 32
+#: Steps that are read in one go: so many that they have about so many facts.
+STEPS, FACTS = 32, 20_000
 #: Written only when the run is sealed: what it says is not known before.
 _AT_END = frozenset({"run"})
 
@@ -118,13 +120,15 @@ class Follower:
     """
 
     def __init__(self, run: Path, relations: Iterable[str]) -> None:
-        self._segments = run / "segments"
+        self._run, self._segments = run, run / "segments"
+        self._stamp, self._sealed = (0, 0), False
         self._wanted = frozenset(relations) - _AT_END
         self._followed: dict[str, _Followed] = {}
         self._arranged: list[tuple[_Followed, Process]] = []
         self._known: dict[str, object] = {}
         self._users: set[str] = set()
         self._ambiguous: frozenset[str] = frozenset()
+        self._stride = 1
         self._goal: float = -1
         self._until: float = -1
         self.covered: frozenset[str] = frozenset()
@@ -141,7 +145,9 @@ class Follower:
         return max(0, self.steps - 1 - int(min(self._until, self.steps - 1)))
 
     def read(self) -> News:
-        """Return what is new: the facts of up to 32 steps. Nothing, at little cost, where no step is over."""
+        """Return what is new: the facts of one to 32 steps. Nothing, at little cost, where no step is over."""
+        if self._is_sealed():
+            return News()
         self._look()
         trainers = [
             followed
@@ -158,8 +164,10 @@ class Follower:
         if limit <= self._until:
             return News()
         last = max(t.last for t in trainers)  # what comes after it belongs to no step that is over
-        self._goal = math.inf if self._until >= last else min(max(self._until, 0) + STEPS, limit, last)
+        self._goal = math.inf if self._until >= last else min(self._until + self._stride, limit, last)
         news = self._read()
+        if self._is_sealed():  # meanwhile: some of what was looked for may have been removed
+            return News()
         if news is None:  # a name, or what the absence of a user's facts means, is another one now
             self._begin()
             return News(again=True, more=True)
@@ -169,7 +177,7 @@ class Follower:
     def files(self) -> Iterator[str]:
         """Yield texts of the run that may be paths of source files."""
         for followed, _ in self._arranged:
-            yield from followed.texts.paths()
+            yield from followed.texts.paths
 
     def lookup(self, relation: str, bound: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield facts whose columns have these values, as far as they are written; reads the relation's files."""
@@ -184,6 +192,17 @@ class Follower:
                 yield from (dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True))
 
     # ------------------------------------------------------------------ the run as a whole
+    def _is_sealed(self) -> bool:
+        """Whether the run says that it is, as it does before its segments are removed; or is gone itself."""
+        try:
+            found = os.stat(self._run / MANIFEST)
+            stamp = found.st_mtime_ns, found.st_ino
+            if stamp != self._stamp:
+                self._stamp, self._sealed = stamp, read_manifest(self._run).sealed
+        except (OSError, RunError):
+            self._sealed = True
+        return self._sealed
+
     def _look(self) -> None:
         """See which processes there are, and how they are arranged."""
         try:
@@ -254,6 +273,9 @@ class Follower:
             if followed.last >= 0:  # what the unfinished step lacks may only not have happened
                 news.gaps.append(Gap(process.rank, "*", followed.last + 1, -1, CUT_OFF))
         if not torn:
+            number = sum(len(data) for _, _, _, data in taken)
+            span = self._goal - self._until if self._goal < math.inf else 1
+            self._stride = max(1, min(STEPS, int(span * FACTS / max(number, 1))))
             self._until = news.until = self._goal
         return news
 

@@ -40,11 +40,13 @@ class Texts:
 
     Attributes:
         table: id -> text, names in place of handles, as it was made last.
+        paths: texts that are absolute paths of Python files.
     """
 
     def __init__(self, folder: Path) -> None:
         self.records: Records = {}
         self.table: Array = name_table((), {})
+        self.paths: list[str] = []
         self._texts: list[str] = []
         self._strings, self._names = _Blocks(folder / STRINGS), _Blocks(folder / NAMES)
         self._used = np.zeros(0, dtype=bool)
@@ -54,7 +56,9 @@ class Texts:
 
     def read(self) -> None:
         """Read the texts that are new."""
-        self._texts += [data.decode("utf-8", "replace") for data in self._strings.read()]
+        new = [data.decode("utf-8", "replace") for data in self._strings.read()]
+        self._texts += new
+        self.paths += [text for text in new if text.endswith(".py") and os.path.isabs(text)]
 
     def read_names(self) -> bool:
         """Read what has become known about handles; whether there was anything."""
@@ -62,10 +66,6 @@ class Texts:
         for data in found:
             note_name(self.records, data)
         return bool(found)
-
-    def paths(self) -> list[str]:
-        """Return those that are absolute paths of Python files."""
-        return [text for text in self._texts if text.endswith(".py") and os.path.isabs(text)]
 
     def use(self, ids: Array) -> None:
         """These texts are part of facts that were handed on: their names must not change any more."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.facts import Coverage, Gap, Stored
 from tcrules.engine.live import LiveSession
-from tcrules.engine.verdict import doubt, order
+from tcrules.engine.verdict import doubt, moment, order
 from tcrules.grammar.records import replace
 from tcrules.instrument.following import Follower
 from tcrules.instrument.runs import sampled_as
@@ -193,8 +193,13 @@ class Following:
             self.counts[rule] = self.counts.get(rule, 0) + len(cases)
             before = self._told.get(rule)
             violation = self._violation(rule, cases) if before is None else before.violation
-            step = max(case.step for case in cases)
+            step = max(self._step(case) for case in cases)
             self._say(Sighting(violation, self.counts[rule], step, before is None))
+
+    def _step(self, case: Found) -> int:
+        """The step of a breach; where it tells none, that which decided it."""
+        step, _ = moment(self._rules[case.rule], case.binding)
+        return case.step if step is None else step
 
     def _violation(self, rule: str, cases: Sequence[Found]) -> Violation:
         """The first of them, as the report at the end shows it."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.text import Text
 
     from tcrules.engine.ir import Program
     from tcrules.following import Divided, Sighting
@@ -52,6 +53,8 @@ class Live:
         self._severities = SEVERITIES[: SEVERITIES.index(stop_on) + 1] if stop_on else ()
         self._violated: set[str] = set()
         self._console: Console | None = None
+        #: The training writes to the same terminal, and may be in the middle of a line.
+        self._is_shared = True
         self.stopped_by = ""
         self.steps: Callable[[int, int], None] = lambda _steps, _violated: None
 
@@ -81,7 +84,7 @@ class Live:
         pace = Pace()
         following = Following(self._run, self._program, self._tell)
         gc.freeze()  # else the collector walks through all rules every few dozen steps
-        remark(f"tcrules: {_when(following.divided)}")
+        self._say(f"tcrules: {_when(following.divided)}")
         with closing(Rechecking(self._run, self._selection, following.divided.between, pace)) as rechecking:
             while not done.is_set():
                 more = following.read()
@@ -95,11 +98,11 @@ class Live:
     @contextmanager
     def status_line(self) -> Iterator[None]:
         """Show on a terminal how far the run is; for a run whose own output goes elsewhere."""
-        self._console = error_console()
+        self._console, self._is_shared = error_console(), False
         if not self._console.is_terminal:
             yield
             return
-        with self._console.status("waiting for the first step") as status:
+        with self._console.status("waiting for the first step", refresh_per_second=4) as status:
 
             def update(steps: int, violated: int) -> None:
                 found = f"{counted(violated, 'rule')} violated" if violated else "no violation"
@@ -119,11 +122,16 @@ class Live:
             text = live.first(violation, sighting.count, sighting.step, command)
         else:
             text = live.again(violation, sighting.count, sighting.step)
-        if self._console is None:
-            self._console = error_console()
-        self._console.print(text)
+        self._say(text)
         if violation.severity in self._severities:
             self.stopped_by = self.stopped_by or violation.rule
+
+    def _say(self, text: Text | str) -> None:
+        if self._console is None:
+            self._console = error_console()
+        if self._is_shared and self._console.is_terminal:
+            self._console.line()
+        self._console.print(text)
 
 
 class Done(Protocol):

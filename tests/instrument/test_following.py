@@ -152,6 +152,7 @@ def test_a_run_that_grows_is_read_step_by_step(run: Path, tmp_path: Path):
     second = min(int(row[at]) for row in wanted["gradient"] if "Net#1" in str(row))
     (segment,) = (run / "segments").iterdir()
     growing = tmp_path / "growing"
+    create_run(growing, ["python"])
     target = growing / "segments" / segment.name
     target.mkdir(parents=True)
     reader = Reader(growing)
@@ -210,9 +211,33 @@ def while_alone(facts: dict[str, Counter]) -> dict[str, Counter]:
 
 def test_nothing_is_read_before_a_step_is_over(tmp_path: Path):
     run = tmp_path / "run"
+    create_run(run, ["python"])
     assert Follower(run, EVERY).read() == News()
     (run / "segments" / "1-1").mkdir(parents=True)
     assert Follower(run, EVERY).read() == News()
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_run_that_is_sealed_while_it_is_read_gives_nothing_more(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+):
+    """Its segments are removed: what is missing then is no fact that is not there."""
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    reader = Reader(copy)
+    assert reader.read().again
+
+    def removed(*_given: object) -> None:
+        write_manifest(copy, read_manifest(copy).with_(sealed=True))
+        shutil.rmtree(copy / "segments")
+
+    if when == "before":
+        removed()
+    else:
+        read = Follower._read
+        monkeypatch.setattr(Follower, "_read", lambda follower: removed() or read(follower))
+    assert reader.read() == reader.read() == News()
+    assert not reader.facts and reader.until == -1
 
 
 class Segment:
