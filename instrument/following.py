@@ -79,10 +79,10 @@ class _Followed:
         self.user = UserFacts(folder)
         self.introduced = self.done = False
 
-    def look(self) -> None:
-        """See what the process says about itself, which steps are over, and whether it has ended."""
+    def look(self) -> bool:
+        """See which steps are over, and whether the process has ended; whether it says something else of itself."""
         if self.ended:
-            return
+            return False
         path = self.segment.folder / META
         try:
             about_file = os.stat(path)
@@ -92,14 +92,17 @@ class _Followed:
         meta = self.segment.meta
         # before its rows are read: what it wrote before it ended is then there
         gone = not is_alive(meta.get("pid"), meta.get("host"))
-        if stamp != self.stamp or gone:
+        changed = stamp != self.stamp or gone
+        if changed:
             self.segment, self.stamp = read_segment(self.segment.folder) or self.segment, stamp
         self.ended = gone or self.segment.meta.get("status") == "finished"
-        self.works = self.works or self._is_working()
+        if not self.works and self._is_working():
+            self.works = changed = True
         stop = Stop.MORE
         while stop is Stop.MORE:
             rows, stop = self._steps.read(math.inf, self._no_texts, final=self.ended)
             self.last = max(self.last, int(rows["c0"].max())) if len(rows) else self.last
+        return changed
 
     def _is_working(self) -> bool:
         folder = self.segment.folder
@@ -116,7 +119,6 @@ class Follower:
 
     Attributes:
         covered: relations of which all facts are recorded, gaps excepted, as far as is known.
-        steps: number of steps that are over in all processes.
     """
 
     def __init__(self, run: Path, relations: Iterable[str]) -> None:
@@ -126,6 +128,7 @@ class Follower:
         self._followed: dict[str, _Followed] = {}
         self._arranged: list[tuple[_Followed, Process]] = []
         self._known: dict[str, object] = {}
+        self._whole: frozenset[str] = frozenset()
         self._users: set[str] = set()
         self._ambiguous: frozenset[str] = frozenset()
         self._stride = 1
@@ -135,9 +138,10 @@ class Follower:
 
     @property
     def steps(self) -> int:
-        """How many steps are over in all processes that train."""
-        last = [followed.last for followed, _ in self._arranged if followed.last >= 0]
-        return min(last) + 1 if last else 0
+        """How many steps are over in all processes that still train; at the end, in that which made most."""
+        training = [followed for followed, _ in self._arranged if followed.last >= 0]
+        going_on = [followed.last for followed in training if not followed.ended]
+        return (min(going_on) if going_on else max((t.last for t in training), default=-1)) + 1
 
     @property
     def behind(self) -> int:
@@ -209,12 +213,18 @@ class Follower:
             names = sorted(entry.name for entry in os.scandir(self._segments))
         except OSError:
             names = []
+        moved = False
         for name in names:
             if name not in self._followed and (segment := read_segment(self._segments / name)) is not None:
                 wanted = [relation for relation in self._wanted if relation in BY_NAME]
                 self._followed[name] = _Followed(segment, len(self._followed), wanted)
         for followed in self._followed.values():
-            followed.look()
+            moved |= followed.look()
+        if moved:
+            self._arrange()
+
+    def _arrange(self) -> None:
+        """Tell which process has which rank."""
         segments = in_order([followed.segment for followed in self._followed.values()])
         processes, _ = arrange(segments, lambda segment: self._followed[segment.folder.name].works)
         places = [self._followed[process.segment.folder.name] for process in processes]
@@ -226,23 +236,27 @@ class Follower:
     def _changed(self) -> bool:
         """Whether what is known of the run as a whole is another than what facts were read with."""
         found = {f.segment.folder.name: _standing(f, process) for f, process in self._arranged}
-        trainers = {f.segment.folder.name for f, process in self._arranged if process.role == "trainer"}
         same = all(found.get(name) == self._known[name] for name in self._known)
-        changed = not same or bool(trainers - self._known.keys())
+        new = [(f, process) for f, process in self._arranged if f.segment.folder.name not in self._known]
         self._known = found
-        return changed
+        # others, such as workers, and processes that train nothing, may come and go
+        return not same or any(
+            process.role == "trainer" and (f.last >= 0 or self._covers() != self._whole) for f, process in new
+        )
+
+    def _covers(self) -> frozenset[str]:
+        """The relations of which all processes that are no workers record all facts."""
+        trainers = [process.segment.meta for _, process in self._arranged if process.role == "trainer"]
+        covers = [frozenset(meta.get("covers", ())).intersection(BY_NAME) for meta in trainers]
+        return frozenset.intersection(*covers) if covers else frozenset()
 
     def _begin(self) -> None:
         """Begin at the beginning of the run."""
         self._goal = self._until = -1
         for followed in self._followed.values():
             followed.restart()
-        covers = [
-            frozenset(process.segment.meta.get("covers", ())).intersection(BY_NAME)
-            for _, process in self._arranged
-            if process.role == "trainer"
-        ]
-        self.covered = (frozenset.intersection(*covers) | ALWAYS | self._users) - _AT_END
+        self._whole = self._covers()
+        self.covered = (self._whole | ALWAYS | self._users) - _AT_END
 
     # ------------------------------------------------------------------ facts
     def _read(self) -> News | None:

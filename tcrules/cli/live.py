@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from tcrules.cli.common import error_console, remark
-from tcrules.pace import step_aside
+from tcrules.pace import Pace, step_aside
 from tcrules.report.model import SEVERITIES
 from tcrules.report.terminal import counted
 
@@ -76,12 +76,11 @@ class Live:
                 )
 
     def _follow(self, done: Done, stop: Callable[[], None]) -> None:
+        pace = Pace()
         # not before there is something to do: the training starts meanwhile
         from tcrules.following import Following
-        from tcrules.pace import Pace
         from tcrules.rechecking import Rechecking
 
-        pace = Pace()
         following = Following(self._run, self._program, self._tell)
         gc.freeze()  # else the collector walks through all rules every few dozen steps
         self._say(f"tcrules: {_when(following.divided)}")

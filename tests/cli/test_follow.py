@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 from tcrules.engine.facts import Coverage
 from tcrules.instrument.attach import environment
 from tcrules.instrument.manifest import create_run, read_manifest, write_manifest
@@ -439,6 +441,36 @@ def test_a_training_that_ignores_ctrl_c_is_told_again(monkeypatch: pytest.Monkey
         assert over.wait(10)
     assert told.signals == [signal.SIGINT, signal.SIGTERM]
     assert "some-rule is violated" in capsys.readouterr().err
+
+
+def terminal(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    """What a terminal is given."""
+    written = StringIO()
+    console = Console(file=written, force_terminal=True, width=80, highlight=False)
+    monkeypatch.setattr(live_module, "error_console", lambda: console)
+    return written
+
+
+def test_a_terminal_shows_how_far_a_run_is_that_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written = terminal(monkeypatch)
+    live = Live(tmp_path, Selection(), load_rules().program)
+    with live.status_line():
+        live.steps(1, 0)
+        threading.Event().wait(0.6)
+        live.steps(20, 2)
+        threading.Event().wait(0.6)
+        live._say("told")
+    assert "1 step · no violation" in written.getvalue()
+    assert "20 steps · 2 rules violated" in written.getvalue()
+    assert "told\n" in written.getvalue() and "\n\n" not in written.getvalue()
+
+
+def test_a_terminal_that_the_training_shares_has_whole_lines_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    written = terminal(monkeypatch)
+    Live(tmp_path, Selection(), load_rules().program)._say("told")
+    assert written.getvalue() == "\ntold\n"  # the training may be in the middle of a line
 
 
 def test_only_severities_that_were_asked_for_end_a_training(tmp_path: Path):
