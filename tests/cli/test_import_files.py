@@ -9,21 +9,16 @@ from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 from tcrules.instrument.runs import coverage, open_run
 
-from tcrules.cli.main import cli
 from tcrules.importing import files
 from tcrules.importing.traincheck.importer import import_trace
+from tests.cli.helping import command, statuses_of
 from tests.cli.traces import training
 
 STEPS = "step,begin,end\n0,1,9\n1,10,19\n2,20,29\n"
 RATES = "nth,lr,optimizer,step,group,call,weight_decay\n"
 RATES += "".join(f"{n},0.{n + 1},SGD#0,{n},0,{n + 1},0\n" for n in range(3))
-
-
-def command(*words: object) -> Any:
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -75,9 +70,7 @@ def test_the_run_is_an_ordinary_one(data: Path, tmp_path: Path):
         "/// Steps.\ninvariant has-steps @error {\n    each    param_group(step: S)\n"
         '    expect  optimizer_step(step: S)\n    message "none"\n}\n'
     )
-    done = command("check", run, "--no-library", "--rules", rules, "--format", "json")
-    assert done.exit_code == 1, done.output
-    statuses = {name: verdict["status"] for name, verdict in json.loads(done.stdout)["verdicts"].items()}
+    statuses = statuses_of(run, rules, exit_code=1)
     assert statuses == {"rate-falls": "violated", "has-steps": "unknown"}
     explained = command("explain", run, "V1", "--rules", rules, "--no-library")
     assert explained.exit_code == 0, explained.output

@@ -9,13 +9,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from click.testing import CliRunner
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.runs import coverage, open_run
 
-from tcrules.cli.main import cli
 from tcrules.importing.traincheck.importer import import_trace
 from tcrules.importing.traincheck.relations import RELATIONS
+from tests.cli.helping import command, statuses_of
 from tests.cli.traces import ADAM, LINEAR, NET, STEP, ZERO, Trace, tensor, training
 
 
@@ -34,10 +33,6 @@ def facts(run: Path, relation: str, *columns: str) -> list[tuple[Any, ...]]:
     path = open_run(run).facts / f"{relation}.parquet"
     listed = ", ".join(f'"{column}"' for column in columns) or "* EXCLUDE (fact)"
     return duckdb.sql(f"SELECT {listed} FROM '{path}' ORDER BY fact").fetchall()
-
-
-def command(*words: object) -> Any:
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 # ------------------------------------------------------------------------------------------ what a trace holds
@@ -419,9 +414,8 @@ def test_rules_and_queries_over_the_trace_s_own_relations(folder: Path, tmp_path
         '    each    call(call: C, api: "torch.optim.Optimizer.step")\n'
         '    expect  call(parent: C, api: "torch.optim.Adam._init_group")\n    message "no group"\n}\n'
     )
-    done = command("check", run, "--no-library", "--rules", rules, "--format", "json")
-    assert done.exit_code == 0, done.output
-    assert {rule["status"] for rule in json.loads(done.stdout)["verdicts"].values()} == {"held"}
+    statuses = statuses_of(run, rules, exit_code=0)
+    assert set(statuses.values()) == {"held"}
 
 
 def test_declarations_are_those_that_are_shipped():

@@ -7,7 +7,6 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -16,11 +15,8 @@ from tcrules.instrument.sink import Sink
 
 from tcrules.cli.main import cli
 from tcrules.importing.traincheck.importer import import_trace
+from tests.cli.helping import command
 from tests.cli.traces import training
-
-
-def command(*words: object) -> Any:
-    return CliRunner().invoke(cli, [str(word) for word in words])
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import io
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -26,6 +25,8 @@ from tcrules.instrument.segments import Segment, read_segments
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
+
+from tests.probes.helping import average_into, save_and_load, scaled_step
 
 
 class Net(nn.Module):
@@ -59,25 +60,14 @@ def train() -> list[Any]:
         for x, y in loader:
             optimizer.zero_grad()
             loss = functional.cross_entropy(model(x), y)
-            scaler.scale(loss).backward()
-            scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            scaler.step(optimizer)
-            scaler.update()
+            scaled_step(model, optimizer, scaler, loss)
             scheduler.step()
-            with torch.no_grad():
-                for old, new in zip(average.parameters(), model.parameters(), strict=True):
-                    old.lerp_(new, 0.1)
+            average_into(average, model)
             losses.append(loss.item())
         model.eval()
         with torch.no_grad():
             losses.append(model(x).sum().item())
-        buffer = io.BytesIO()
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
-        buffer.seek(0)
-        state = torch.load(buffer)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        save_and_load(model, optimizer)
     torch.compile(model, backend="eager")
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     torch.distributed.all_reduce(torch.ones(1))

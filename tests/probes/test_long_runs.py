@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import io
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,8 @@ from tcrules.instrument.session import Session
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
+
+from tests.probes.helping import average_into, save_and_load, scaled_step
 
 
 @pytest.fixture(autouse=True)
@@ -50,15 +51,6 @@ class Net(nn.Module):
         return self.fc(functional.dropout(self.norm(x), 0.1, self.training))
 
 
-def save_and_load(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    buffer = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, buffer)
-    buffer.seek(0)
-    state = torch.load(buffer)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-
-
 def train(marks: list[int]) -> list[int]:
     """Train with a bit of everything; returns how many blocks of memory are in use after so many steps."""
     model = Net()
@@ -72,15 +64,9 @@ def train(marks: list[int]) -> list[int]:
         for x, y in loader:
             model.train()
             optimizer.zero_grad()
-            scaler.scale(functional.mse_loss(model(x), y)).backward()
-            scaler.unscale_(optimizer)
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            scaler.step(optimizer)
-            scaler.update()
+            scaled_step(model, optimizer, scaler, functional.mse_loss(model(x), y))
             scheduler.step()
-            with torch.no_grad():
-                for old, new in zip(average.parameters(), model.parameters(), strict=True):
-                    old.lerp_(new, 0.1)
+            average_into(average, model)
             if step % 100 == 0:
                 model.eval()
                 with torch.no_grad():

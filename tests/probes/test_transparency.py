@@ -17,6 +17,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.probes.helping import scaled_step
+
 
 class Net(nn.Module):
     def __init__(self) -> None:
@@ -75,11 +77,7 @@ def scaled() -> list[Any]:
         sgd.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = functional.cross_entropy(model(x), y)
-        scaler.scale(loss).backward()
-        scaler.unscale_(sgd)
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        scaler.step(sgd)
-        scaler.update()
+        scaled_step(model, sgd, scaler, loss)
         scales.append(scaler.get_scale())
     return [scales, model]
 

@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
+from tests.probes.helping import scaled_step
+
 
 def net() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
@@ -57,11 +59,7 @@ def test_a_scaler_that_overflows(same: Any):
             adam.zero_grad()
             with torch.autocast("cpu", dtype=torch.float16):
                 loss = functional.cross_entropy(model(x), y)
-            scaler.scale(loss).backward()
-            scaler.unscale_(adam)
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            scaler.step(adam)
-            scaler.update()
+            scaled_step(model, adam, scaler, loss)
             losses.append(loss.item())
         return losses, model, adam, scaler
 
