@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -170,3 +171,37 @@ def test_a_hundred_thousand_steps(tmp_path: Path):
     segment = Segment(session.sink.folder, {})
     assert len(segment.rows("step")) == len(segment.rows("optimizer_step")) == 100_000
     assert sum(path.stat().st_size for path in session.sink.folder.iterdir()) < 100_000 * 90
+
+
+def containers(thing: object, depth: int = 3, seen: set[int] | None = None) -> int:
+    """How many members the containers of ours have that can be reached from here."""
+    seen = set() if seen is None else seen
+    if depth < 0 or id(thing) in seen:
+        return 0
+    seen.add(id(thing))
+    own = len(thing) if isinstance(thing, dict | set | list | tuple) else 0
+    if type(thing).__module__.startswith("tcrules"):
+        own += sum(containers(value, depth - 1, seen) for value in getattr(thing, "__dict__", {}).values())
+    return own
+
+
+def test_many_steps_take_no_more_memory_than_some(tmp_path: Path):
+    """Under the governor; nightly 100,000 steps, which take a minute."""
+    marks = [20_000, 100_000] if os.environ.get("TCRULES_PROFILE") == "nightly" else [1500, 4000]
+    found: list[tuple[int, int]] = []
+
+    def train() -> None:
+        model, x = nn.Linear(2, 2), torch.ones(2, 2)
+        sgd = torch.optim.SGD(model.parameters(), lr=1e-6)
+        for step in range(1, marks[1] + 1):
+            sgd.zero_grad()
+            model(x).sum().backward()
+            sgd.step()
+            if step in marks:
+                gc.collect()
+                found.append((sys.getallocatedblocks(), containers(sessions.current())))
+
+    recorded(tmp_path / "run", train, overhead=0.02)
+    (blocks, members), (later_blocks, later_members) = found
+    assert later_members - members < 20
+    assert later_blocks - blocks < 300
