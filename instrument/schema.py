@@ -318,7 +318,7 @@ RELATIONS: tuple[Relation, ...] = (
     _relation("rng", "forward", 4, "State of a random number generator around an outermost forward.", """
         forward call the forward
         step step when
-        source string torch, numpy or python
+        source string torch, numpy, python; cuda = of the current device
         before fingerprint at entry
         after fingerprint at return
         """),

@@ -19,6 +19,9 @@ class Kit(Protocol):
     def captures(self) -> bool:
         """Whether what is enqueued becomes part of a graph that is run later, and nothing may be asked meanwhile."""
 
+    def generator(self) -> torch.Tensor | None:
+        """Return the state of the generator of the current device, in host memory; None if it has none yet."""
+
     def constant(self, host: torch.Tensor, device: torch.device) -> torch.Tensor:
         """Return a copy of a tensor on a device; the copy is enqueued."""
 
@@ -45,6 +48,12 @@ class Cuda:
     def captures(self) -> bool:
         """Whether the current stream is captured; an event must not even be queried then."""
         return bool(torch.cuda.is_current_stream_capturing())
+
+    def generator(self) -> torch.Tensor | None:
+        """Read seed and offset, which the host keeps."""
+        if not torch.cuda.is_initialized() or self.captures():
+            return None
+        return torch.cuda.default_generators[torch.cuda.current_device()].get_state()
 
     def constant(self, host: torch.Tensor, device: torch.device) -> torch.Tensor:
         """Copy from pinned memory: from any other the host would wait."""

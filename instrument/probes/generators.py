@@ -29,17 +29,24 @@ class Generators:
     def before(self, run: Run) -> None:
         """Read the states at entry; most times only torch's, of models whose forward draws numbers."""
         others = self.shared.governor.looks(self.shared.clock.step, "rng")
-        run.rng = states(others) if others or run.record.draws else []
+        run.rng = self._states(others) if others or run.record.draws else []
 
     def after(self, run: Run) -> None:
         """Read them again and write both."""
         if not run.rng:
             return
-        after = dict(states(len(run.rng) > 1))
+        after = dict(self._states(any(source == "python" for source, _ in run.rng)))
         for source, before in run.rng:
             if source in after:
                 run.record.draws = run.record.draws or after[source] != before
                 self._put(run.frame.call, run.frame.step, source, before, after[source])
+
+    def _states(self, others: bool) -> list[tuple[str, int]]:
+        """Return fingerprints of the states on the host, and of that of the current device."""
+        found, late = states(others), self.shared.late
+        device = None if late is None else late.kit.generator()
+        data = None if device is None else fingerprint(device)
+        return found if data is None else [*found, ("cuda", data)]
 
 
 def states(others: bool) -> list[tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from tcrules.instrument.probes.values import local
+from tcrules.instrument.probes.values import placed
 from torch.nn.modules import module as torch_module
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Replacements:
                 buffer = owner._buffers.get(name) if owner is not None else None
                 found += [(buffer, handle)] if buffer is not None else []
             for tensor, handle in found:
-                plain = None if id(tensor) in seen else local(tensor)
+                plain = None if id(tensor) in seen else placed(tensor)
                 seen.add(id(tensor))
                 if plain is not None and plain.numel():
                     start = plain.data_ptr()

@@ -202,3 +202,11 @@ def test_at_the_end(record_on: Any, devices: Any):
         devices.told.over = True
 
     assert_equal(record_on(loop), record_on(train, kit))
+
+
+def test_the_generator_of_the_device(record_on: Any, devices: Any):
+    kit = devices.StandIn()
+    kit.states = [torch.tensor([1, offset], dtype=torch.uint8) for offset in (0, 4, 4, 4)]
+    facts = record_on(lambda: loop(2), kit)
+    moved = facts.sql("SELECT step, before = after FROM rng WHERE source = 'cuda' ORDER BY fact")
+    assert moved == [(0, False), (1, True)]

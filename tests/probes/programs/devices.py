@@ -24,6 +24,8 @@ class StandIn:
         self.pace, self.on_device = pace, holds
         self.marks = 0
         self.capturing = False
+        #: States of the device's generator, as it is going to be asked.
+        self.states: list[torch.Tensor] = []
         self.fetched: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def holds(self, tensor: torch.Tensor) -> bool:
@@ -31,6 +33,9 @@ class StandIn:
 
     def captures(self) -> bool:
         return self.capturing
+
+    def generator(self) -> torch.Tensor | None:
+        return self.states.pop(0) if self.states else None
 
     def constant(self, host: torch.Tensor, device: torch.device) -> torch.Tensor:
         return host.clone()
