@@ -64,6 +64,8 @@ def placed(tensor: torch.Tensor) -> torch.Tensor | None:
     if type(tensor) not in _PLAIN and torch._C._dispatch_keys(tensor).has(torch._C.DispatchKey.Python):
         shard = getattr(tensor, "_local_tensor", None)
         return placed(shard) if isinstance(shard, torch.Tensor) else None
+    if tensor.numel() and not tensor.untyped_storage().nbytes():
+        return None  # its memory was given back (FSDP): to read it would be the end of the process
     return tensor
 
 
