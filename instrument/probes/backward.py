@@ -15,6 +15,7 @@ from tcrules.instrument.probes.values import class_of, is_real, local, norms
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tcrules.instrument.probes.deferred import Ask
     from tcrules.instrument.probes.gradients import Points
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
@@ -49,18 +50,20 @@ class Backward:
             start = start[0] if start else None
         if isinstance(start, torch.Tensor) and not is_real(start):
             return None
+        late = self.shared.late
+        ask = None if late is None else late.ask()
         with self.book.reading:
-            before = self._before() if self._compares else []
-        return "", (self._loss(start), before)
+            before = self._before(ask) if self._compares else []
+        loss = self._loss(start, ask)
+        if ask is not None:
+            ask.send("backward")
+        return "", (loss, before)
 
-    def _loss(self, start: Any) -> float | Answer:
+    def _loss(self, start: Any, ask: Ask | None) -> float | Answer:
         """Return the value that a backward starts from; the sum if it is no scalar."""
         late = self.shared.late
-        if late is not None and late.holds(start):
-            ask = late.ask()
-            loss = ask.number(start, torch.sum)
-            ask.send("backward")
-            return loss
+        if ask is not None and late is not None and late.holds(start):
+            return ask.number(start, torch.sum)
         plain = local(start) if isinstance(start, torch.Tensor) else None
         if plain is None:
             self.shared.unread("backward", self.shared.clock.step)
@@ -69,12 +72,11 @@ class Backward:
             value = plain.item() if plain.numel() == 1 else plain.sum().item()
         return float(value.real if isinstance(value, complex) else value)
 
-    def _before(self) -> list[tuple[torch.Tensor, Param, _Before]]:
+    def _before(self, ask: Ask | None) -> list[tuple[torch.Tensor, Param, _Before]]:
         found: list[tuple[torch.Tensor, Param, _Before]] = []
         unknown: list[int] = []
         grads: list[torch.Tensor] = []
         known, late = self.book.trained_by_me(), self.shared.late
-        ask = None if late is None else late.ask()
         if len(self.book.threads) > 1 and any(p.owner and not p.thread for p in self.book.params()):
             self.session.gap("accumulate", WHY_THREADS)
         for param in known:
@@ -100,8 +102,6 @@ class Backward:
             if class_of(grad, norm) == "zero":
                 tensor, param, before = found[index]
                 found[index] = tensor, param, (before[0], before[1], "zero")
-        if ask is not None:
-            ask.send("backward")
         return found
 
     def leave(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:

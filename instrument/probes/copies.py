@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import torch
-    from tcrules.instrument.probes.models import Model
+    from tcrules.instrument.probes.models import Model, Param
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.states import States
     from tcrules.instrument.probes.structure import Structure
@@ -62,7 +62,10 @@ class Copies:
         for old, new in zip(source.parameters(), result.parameters(), strict=False):
             param, known = self.book.param(new), self.book.known(old)
             param.created = at
-            param.trained = known is not None and known.trained
+            if known is not None:
+                _inherit(param, known)
+                if self.shared.late is not None:  # an update of the source may not be known yet
+                    self.shared.late.after("copies", _inherit, param, known)
         if len(self._pending) < MAX_PENDING:
             self._pending.append(_Copied(weakref.ref(result), weakref.ref(source), at))
 
@@ -135,6 +138,10 @@ class Copies:
         """The run is over: so is its last step, which no next one will tell."""
         if self._copies and self._last < self.shared.clock.step:
             self.step_over(self.shared.clock.step)
+
+
+def _inherit(param: Param, known: Param) -> None:
+    param.trained = param.trained or known.trained
 
 
 def is_read(tensor: torch.Tensor) -> bool:

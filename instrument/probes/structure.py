@@ -159,22 +159,20 @@ class Structure:
         self, record: Model, owner: nn.Module, tensor: torch.Tensor, param: Param, owners: int
     ) -> None:
         self.book.described.add(param.name)
-        self._put_param(
-            param.name,
-            record.root,
-            self.names.module(owner),
-            class_name(owner),
-            dtype_name[tensor.dtype],
-            tensor.numel(),
-            tensor.requires_grad,
-            param.created,
-            owners,
-            is_split(tensor),
-            param.trained or self.book.loaded,
+        about = (
+            *(param.name, record.root, self.names.module(owner), class_name(owner), dtype_name[tensor.dtype]),
+            *(tensor.numel(), tensor.requires_grad, param.created, owners, is_split(tensor)),
         )
+        if self.shared.late is None:
+            self._write_param(param, about, self.book.loaded)
+        else:  # whether it was trained before is known when all updates are
+            self.shared.late.after("structure", self._write_param, param, about, self.book.loaded)
         if (layout := layout_of(tensor)) is not None:
             self._put_sharded(param.name, *layout)
         self._put_trainability(param.name, self.shared.clock.step, self.shared.tick(), tensor.requires_grad)
+
+    def _write_param(self, param: Param, about: tuple[Any, ...], loaded: bool) -> None:
+        self._put_param(*about, param.trained or loaded)
 
     def unseen(self, param: Param) -> None:
         """Describe the model of a parameter that got a gradient although no call of its model was seen."""

@@ -125,6 +125,21 @@ def loaded() -> None:
     sgd.load_state_dict(state["optimizer"])
 
 
+def averaged() -> None:
+    """A copy of a model that is trained already; what it inherits is known only when the updates are."""
+    torch.manual_seed(8)
+    model = nn.Linear(3, 2)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+    average = None
+    for step in range(6):
+        sgd.zero_grad()
+        model(torch.randn(4, 3)).sum().backward()
+        sgd.step()
+        if step == 2:
+            average = copy.deepcopy(model)
+    assert average is not None
+
+
 def mixed() -> None:
     """Autocast, narrow, empty, double and complex parameters; one that is written through `.data`."""
     torch.manual_seed(7)
@@ -160,7 +175,7 @@ def mixed() -> None:
             model.wide.data.fill_(math.inf)
 
 
-TRAININGS = (loop, counted_by_tensors, scaled, overflowing, closure, loaded, mixed)
+TRAININGS = (loop, counted_by_tensors, scaled, overflowing, closure, loaded, averaged, mixed)
 
 
 def rows(facts: Any, relation: str) -> list[dict[str, Any]]:
