@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Points whose results may be on their way: some 20 steps. Beyond it nothing is asked for.
 MAX_PENDING = 256
+#: Bytes of results that may be on their way, in pinned memory: of 8 GB of tensors.
+MAX_BYTES = 32 << 20
 #: Seconds that are waited for results at the end of a run, when it may be waited.
 PATIENCE_S = 10.0
 WHY_MANY = "more was asked of devices than they have answered"
@@ -51,6 +53,11 @@ class Entry:
     #: Why nothing is asked.
     why: str = ""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its results."""
+        return sum(work.result.nbytes for work in self.works)
+
 
 class Late:
     """What was asked of devices in a process and is not written yet.
@@ -68,6 +75,7 @@ class Late:
         self._factors: dict[torch.device, torch.Tensor] = {}
         self._inherited: list[Any] = []
         self._broken = ""
+        self._bytes = 0
 
     def holds(self, tensor: object) -> bool:
         """Whether a tensor lies on a device that is read, with all or a part of its data."""
@@ -87,7 +95,7 @@ class Late:
         if self._broken or self.kit.captures():
             return self._broken or WHY_CAPTURED
         self.poll()
-        return WHY_MANY if len(self._queue) >= MAX_PENDING else ""
+        return WHY_MANY if len(self._queue) >= MAX_PENDING or self._bytes > MAX_BYTES else ""
 
     def factors(self, device: torch.device) -> torch.Tensor:
         """Return the constants of a row, on a device."""
@@ -99,6 +107,7 @@ class Late:
     def put(self, entry: Entry) -> None:
         """Write facts when their results are there, and those before them are written."""
         if (entry.works or self._queue) and len(self._queue) < 2 * MAX_PENDING:
+            self._bytes += entry.size
             self._queue.append(entry)
         else:
             self._finish(entry)
@@ -112,7 +121,7 @@ class Late:
         if self._queue and not self.kit.captures() and self._busy.acquire(blocking=False):
             try:
                 while self._queue and self._is_there(self._queue[0]):
-                    self._finish(self._queue.popleft())
+                    self._finish(self._next())
             except Exception as fault:  # the device is lost, by whose fault ever
                 self._broken = f"devices cannot be asked any more: {type(fault).__name__}"
                 self._give_up(self._broken)
@@ -131,13 +140,18 @@ class Late:
     def after_fork(self) -> None:
         """What is on its way is the parent's. Nothing of it is freed here: the child must not touch the device."""
         self._inherited += [self._queue, self._factors]
-        self._queue, self._factors, self._busy = deque(), {}, threading.Lock()
+        self._queue, self._factors, self._busy, self._bytes = deque(), {}, threading.Lock(), 0
 
     def _give_up(self, why: str) -> None:
         while self._queue:
-            entry = self._queue.popleft()
+            entry = self._next()
             entry.works, entry.why = [], why
             self._finish(entry)
+
+    def _next(self) -> Entry:
+        entry = self._queue.popleft()
+        self._bytes -= entry.size
+        return entry
 
     def _is_there(self, entry: Entry) -> bool:
         return all(self.kit.passed(work.last) for work in entry.works)

@@ -379,3 +379,18 @@ def test_the_benchmark_of_devices_runs():
     command = [sys.executable, str(script), "--rehearse", "--only", "fingerprints"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.split()) == (0, ["fingerprints", "ok"]), done.stderr
+
+
+def test_results_on_their_way_are_bounded_in_bytes(devices: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(deferred, "MAX_BYTES", 4096)
+    kit = devices.StandIn(devices.told)
+    late = deferred.Late(kit, lambda _probe, write, *args: write(*args), lambda _: None)
+    found: list[Any] = []
+    devices.told.over = False
+    for _ in range(10):
+        ask = late.ask()
+        ask.then("probe", found.append, ask.print(torch.ones(100_000)))  # 196 rows, 1568 bytes
+    devices.told.over = True
+    late.poll()
+    assert [print_ is None for print_ in found] == [False] * 3 + [True] * 7
+    assert late.refuses() == ""
