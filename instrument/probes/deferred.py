@@ -110,7 +110,7 @@ class Late:
             self._bytes += entry.size
             self._queue.append(entry)
         else:
-            self._finish(entry)
+            self._write(entry)
 
     def after(self, probe: str, write: Callable[..., None], *args: Any) -> None:
         """Call `write` when all facts that are on their way are written."""
@@ -121,7 +121,7 @@ class Late:
         if self._queue and not self.kit.captures() and self._busy.acquire(blocking=False):
             try:
                 while self._queue and self._is_there(self._queue[0]):
-                    self._finish(self._next())
+                    self._write(self._next())
             except Exception as fault:  # the device is lost, by whose fault ever
                 self._broken = f"devices cannot be asked any more: {type(fault).__name__}"
                 self._give_up(self._broken)
@@ -145,8 +145,8 @@ class Late:
     def _give_up(self, why: str) -> None:
         while self._queue:
             entry = self._next()
-            entry.works, entry.why = [], why
-            self._finish(entry)
+            entry.why = why
+            self._write(entry)
 
     def _next(self) -> Entry:
         entry = self._queue.popleft()
@@ -154,12 +154,15 @@ class Late:
         return entry
 
     def _is_there(self, entry: Entry) -> bool:
-        return all(self.kit.passed(work.last) for work in entry.works)
-
-    def _finish(self, entry: Entry) -> None:
+        """Whether the results of an entry have come; then they are its answers."""
+        if not all(self.kit.passed(work.last) for work in entry.works):
+            return False
         for work in entry.works:
             work.settle()
             self._spent(self.kit.seconds(work.first, work.last))
+        return True
+
+    def _write(self, entry: Entry) -> None:
         for param, answer in entry.finite:
             if answer.get() is not None:
                 param.finite = answer.get()

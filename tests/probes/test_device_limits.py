@@ -109,6 +109,17 @@ def test_a_device_that_is_lost(record_on: Any, devices: Any):
     assert facts("step", "step") == [0, 1, 2, 3, 4]
 
 
+def test_results_that_cannot_be_read_are_gaps(record_on: Any, devices: Any, monkeypatch: pytest.MonkeyPatch):
+    def broken(_work: Any) -> None:
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(reductions.Work, "settle", broken)
+    facts = record_on(train, devices.StandIn())
+    missing = gaps(facts, "devices cannot be asked any more: RuntimeError")
+    assert {"forward", "update", "gradient", "backward"} <= missing.keys()
+    assert len(facts("forward")) == 5 and facts("update") == []
+
+
 def test_reading_fails(record_on: Any, devices: Any, monkeypatch: pytest.MonkeyPatch):
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("out of memory")
