@@ -135,11 +135,11 @@ class States:
         step: int,
         at: int,
         handles: Sequence[str],
-        befores: Sequence[int | None],
-        afters: Sequence[int | None],
+        earlier: Sequence[int | None],
+        later: Sequence[int | None],
         finite: Sequence[bool | None],
     ) -> None:
-        for handle, before, after, is_finite in zip(handles, befores, afters, finite, strict=True):
+        for handle, before, after, is_finite in zip(handles, earlier, later, finite, strict=True):
             if before is None or after is None or is_finite is None:
                 self.shared.unread("buffer_state", step)
             else:

@@ -112,9 +112,9 @@ class Updates:
             self._read_gradients(step, _owned(step))
         # finite gradients make finite values, unless an update overflows: that is seen a few steps later
         check = number < FIRST_STEPS or number % EVERY == 0
-        afters = param_prints(looked, check=check or not _are_harmless(step.gradients))
+        later = param_prints(looked, check=check or not _are_harmless(step.gradients))
         rates = [number_of(group.get("lr")) for _, _, _, group in step.seen]
-        self._write_updates(*about, params, step.gradients, rates, step.before, afters)
+        self._write_updates(*about, params, step.gradients, rates, step.before, later)
         filled, counters = _state(step)
         self._write_state(*about, filled, [counter_of(value) for value in counters])
 
@@ -144,12 +144,12 @@ class Updates:
         params: Sequence[tuple[int, Param]],
         gradients: Sequence[tuple[str, float] | None],
         rates: Sequence[float | None],
-        befores: Sequence[int | None],
-        afters: Sequence[int | None],
+        earlier: Sequence[int | None],
+        later: Sequence[int | None],
         filled: int,
         counters: Sequence[float | None],
     ) -> None:
-        self._write_updates(*about, params, gradients, rates, befores, afters)
+        self._write_updates(*about, params, gradients, rates, earlier, later)
         self._write_state(*about, filled, counters)
 
     def _write_updates(
@@ -161,11 +161,11 @@ class Updates:
         params: Sequence[tuple[int, Param]],
         gradients: Sequence[tuple[str, float] | None],
         rates: Sequence[float | None],
-        befores: Sequence[int | None],
-        afters: Sequence[int | None],
+        earlier: Sequence[int | None],
+        later: Sequence[int | None],
     ) -> None:
         put = self._put_update
-        for (index, param), rate, before, after in zip(params, rates, befores, afters, strict=True):
+        for (index, param), rate, before, after in zip(params, rates, earlier, later, strict=True):
             gradient = gradients[index]
             if before is None or after is None or gradient is None or rate is None:
                 self.shared.unread("update", step)
