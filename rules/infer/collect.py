@@ -194,7 +194,7 @@ def _read_cache(folder: RunFolder) -> dict[str, Counts]:
 
 def _write_cache(folder: RunFolder, counts: Mapping[str, Counts]) -> None:
     if folder.facts != folder.path / "facts":
-        return  # still going on, or not writable
+        return  # still going on, or not writable, or of an older version: read from a copy
     content = {
         "run": _recording(folder),
         "templates": {key: _packed(one) for key, one in sorted(counts.items())},

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import duckdb
 import pytest
 from tcrules.engine.sql_values import SQL_TYPES
-from tcrules.instrument.schema import RELATIONS, TYPES
+from tcrules.instrument.schema import RELATIONS, SCHEMA_VERSION, TYPES
 
 Facts: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 MakeRun: TypeAlias = Callable[..., Path]
@@ -40,7 +40,7 @@ def write_run(path: Path, facts: Facts, command: str = "python train.py", status
             connection.execute(f"COPY \"{relation.name}\" TO '{path / 'facts'}/{relation.name}.parquet'")
     trainer = {"role": "trainer", "rank": 0, "ended": True, "covers": [r.name for r in RELATIONS], "user": []}
     manifest = {
-        "format": "tcrules-run", "command": command, "schema": 1, "started": 1.0, "ended": 2.0, "status": status,
+        "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION, "started": 1.0, "ended": 2.0, "status": status,
         "exit_code": 0, "host": "h", "pid": 1, "python": "3", "torch": "2.9", "sealed": True, "processes": [trainer],
         "notes": [],
     }  # fmt: skip
