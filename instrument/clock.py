@@ -133,12 +133,14 @@ class Clock:
 
     def _waiting(self) -> bool:
         """Whether an active optimizer has yet to step in this round."""
+        if self._last.keys() <= self._round.keys():  # as with one optimizer
+            return False
         return any(name not in self._round for name in list(self._last) if self._is_active(name))
 
     def _complete(self) -> None:
-        for name in self._last:
-            if name not in self._round and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
-                self._last[name] = -ACTIVE_ROUNDS - 1
+        late = self._last.keys() - self._round.keys()
+        if late and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
+            self._last.update(dict.fromkeys(late, -ACTIVE_ROUNDS - 1))
         self._done = True
         self.on_round(self.step)
 

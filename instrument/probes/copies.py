@@ -83,6 +83,8 @@ class Copies:
             if record is None or not record.trains:
                 kept.append(pending)
             elif self.book.top(made) is not self.book.top(source):
+                if not self._copies and ("copies", self.step_over) not in self.shared.step_over:
+                    self.shared.step_over.append(("copies", self.step_over))
                 self._copies.append(pending)
                 self._put(self.structure.model(made, is_root=True).root, record.name, pending.at)
         self._pending = kept
@@ -166,5 +168,4 @@ def install(shared: Shared, copies: Copies) -> None:
     if averaging is not None and getattr(averaging, "deepcopy", None) is original:
         shared.patches.replace(averaging, "deepcopy", wrapper)
     shared.step_begins.append(("copies", copies.describe_new))
-    shared.step_over.append(("copies", copies.step_over))
     shared.patches.on_undo(copies.close)

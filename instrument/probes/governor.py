@@ -132,12 +132,16 @@ class Governor:
         self._measure(spent, plain, recorded=recorded)
         if step + 1 < self.warm_up or self.budget <= 0 or not self.session.clock.stepped:
             return
-        if not self.open or step + 1 >= self._first + STRETCH:
+        if not self.open:
+            if step % SHORTEST == 0:  # no stretch begins more often
+                self._adapt()
+            return
+        if step + 1 >= self._first + STRETCH:
             self._adapt()
-        if self.open and self._gap and self._first <= step:
+        if self._gap and self._first <= step:
             # with each step: who follows the run must not wait for the end of the stretch
             self._put(self._first, step, ALL)
-        if self.open and not self._wanted(step + 1):
+        if not self._wanted(step + 1):
             self._shut(step)
 
     def close(self) -> None:

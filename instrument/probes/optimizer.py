@@ -46,6 +46,8 @@ class Record:
     #: Optimizers that step inside of this one on its parameters (ZeRO): they hold the state.
     inner: list[weakref.ref[Optimizer]] = field(default_factory=list)
     turns: int = 1
+    #: Its parameters have been seen to hold data.
+    real: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +85,8 @@ class Optimizers:
         self.shared, self.updates, self.slots = shared, updates, slots
         self.session, self.clock, self.names = shared.session, shared.clock, shared.names
         self.records: IdentityMap[Record] = IdentityMap()
+        #: The last one to step: its parameters know that it owns them.
+        self._latest: Record | None = None
         session = shared.session
         self._put, self._put_member = session.put("optimizer"), session.put("member")
         self._put_step, self._put_group = session.put("optimizer_step"), session.put("param_group")
@@ -142,6 +146,7 @@ class Optimizers:
             return
         known = {id(param) for members in record.members for param in members}
         record.groups, record.members, sizes = groups, [], []
+        self._latest = None
         at = self.shared.tick()
         for number, group in enumerate(optimizer.param_groups):
             members = []
@@ -162,10 +167,13 @@ class Optimizers:
     def enter(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Step | Counted | None:
         """A step begins; None if it belongs to another step of this thread."""
         optimizer: Any = args[0]
-        first = next((tensor for group in optimizer.param_groups for tensor in group["params"]), None)
-        if first is None or not is_real(first):
-            return None
-        record = self.record(optimizer)
+        record = self.records.get(optimizer)
+        if record is None or not record.real:
+            first = next((tensor for group in optimizer.param_groups for tensor in group["params"]), None)
+            if first is None or not is_real(first):
+                return None
+            record = self.record(optimizer)
+            record.real = True
         if in_backward():
             self.session.gap("accumulate", WHY_INSIDE)
         for outer in context.steps:
@@ -278,9 +286,11 @@ class Optimizers:
     def count(self, record: Record) -> None:
         """A step was taken, or skipped."""
         record.owner.nth += 1
-        for members in record.members:
-            for param in members:
-                param.owner = record.owner
+        if record is not self._latest:
+            self._latest = record
+            for members in record.members:
+                for param in members:
+                    param.owner = record.owner
         self.clock.optimizer_stepped(record.owner.name)
 
     # ------------------------------------------------------------------ patches
