@@ -40,7 +40,8 @@ def write_run(path: Path, facts: Facts, command: str = "python train.py", status
             connection.execute(f"COPY \"{relation.name}\" TO '{path / 'facts'}/{relation.name}.parquet'")
     trainer = {"role": "trainer", "rank": 0, "ended": True, "covers": [r.name for r in RELATIONS], "user": []}
     manifest = {
-        "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION, "started": 1.0, "ended": 2.0, "status": status,
+        "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION, "started": 1.0, "ended": 2.0,
+        "status": status,
         "exit_code": 0, "host": "h", "pid": 1, "python": "3", "torch": "2.9", "sealed": True, "processes": [trainer],
         "notes": [],
     }  # fmt: skip
