@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tcrules.engine.files.careful import read_carefully
 from tcrules.engine.files.faults import FileFault
@@ -52,6 +52,7 @@ ROWS = st.lists(
 )
 
 
+@settings(deadline=None)  # it writes files
 @given(ROWS, st.sampled_from(["csv", "tsv", "parquet"]))
 def test_written_facts_are_read_back(tmp_path_factory: pytest.TempPathFactory, rows, form: str):
     folder = tmp_path_factory.mktemp("files")
@@ -82,6 +83,7 @@ WORDS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(WORDS, min_size=3, max_size=5), max_size=4), st.sampled_from([*LAYOUTS]), st.booleans()
 )
