@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from tcrules.report.terminal import STYLES, plain
+from tcrules.report.terminal import STYLES, heading
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 def first(violation: Violation, count: int, step: int, command: str) -> Text:
     """A rule is violated for the first time; `command` tells more."""
-    text = Text.assemble(
-        "tcrules: ",
-        (violation.severity, STYLES[violation.severity]),
-        " ",
-        (violation.rule, "bold"),
-    )
-    if violation.location:
-        text.append(f"  {plain(str(violation.location))}", style="cyan")
-    text.append(f"\n   {plain(violation.message)}")
+    text = heading(violation, "tcrules:")
     text.append(f"\n   {_moment(violation, count, step)}", style="dim")
     text.append(f"\n   next: {command}", style="dim")
     return text

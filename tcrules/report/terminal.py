@@ -94,9 +94,10 @@ def _headline(report: Report) -> Text:
     return Text.assemble(("CLEAN", "bold green"), f"  no violation{quiet} in {where}")
 
 
-def _violation(violation: Violation, twins: int) -> Text:
+def heading(violation: Violation, before: str | tuple[str, str]) -> Text:
+    """Severity, rule, location and message, after what stands before them."""
     text = Text.assemble(
-        (violation.id, "bold"),
+        before,
         " ",
         (violation.severity, STYLES[violation.severity]),
         " ",
@@ -105,6 +106,11 @@ def _violation(violation: Violation, twins: int) -> Text:
     if violation.location:
         text.append(f"  {plain(str(violation.location))}", style="cyan")
     text.append(f"\n   {plain(violation.message)}")
+    return text
+
+
+def _violation(violation: Violation, twins: int) -> Text:
+    text = heading(violation, (violation.id, "bold"))
     text.append(f"\n   {_extent(violation, twins)}", style="dim")
     return text
 
