@@ -84,7 +84,9 @@ class Configuration:
         where = "" if function == "<module>" else function
         for container, key, value in list(_settings(names)):
             text = text_of(value)
-            if text in environment or (container, key, text) in self._known or len(self._known) >= MAX_ALL:
+            # a flag tells nothing of the environment, where "true" is the value of many a variable
+            private = not isinstance(value, bool) and text in environment
+            if private or (container, key, text) in self._known or len(self._known) >= MAX_ALL:
                 continue
             self._known.add((container, key, text))
             self._put(key, text, "frame", container, where, *number_of(value))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -85,13 +85,12 @@ def test_settings_in_frames(record: Any):
     assert "1.5" not in facts("config", "value", where="container = 'args'")
 
 
-def test_values_of_the_environment_are_left_out(record: Any):
-    os.environ["TCRULES_TEST_PLANTED"] = "planted-value"
-    try:
-        facts = record(lambda: train("planted-value"))
-    finally:
-        del os.environ["TCRULES_TEST_PLANTED"]
+def test_values_of_the_environment_are_left_out(record: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TCRULES_TEST_PLANTED", "planted-value")
+    monkeypatch.setenv("TCRULES_TEST_FLAG", "true")
+    facts = record(lambda: train("planted-value"))
     assert "planted-value" not in facts("config", "value") and "0.001" in facts("config", "value")
+    assert facts("config", "value", where="key = 'amp'") == ["true"]
 
 
 def test_settings_of_objects(record: Any):
