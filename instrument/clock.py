@@ -8,6 +8,7 @@ README.md).
 from __future__ import annotations
 
 import threading
+from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class Clock:
 
     Attributes:
         tick: returns the next event time, from 1; about 30 ns, safe in any thread.
-        step: number of the current step, from 0.
+        later: so many steps may yet be told later, together.
         on_step: called with (step, begin, end) when a finished step is over, that is when the next one
         starts.
         on_round: called with the step when all its optimizers have stepped.
@@ -39,7 +40,10 @@ class Clock:
 
     def __init__(self) -> None:
         self.tick: Callable[[], int] = count(1).__next__
-        self.step = 0
+        self._step = 0
+        self.later = 0
+        #: What happened and was not told: names of optimizers that stepped; ends of steps with the begins of the next.
+        self._untold: deque[str | tuple[int, int]] = deque()
         self.on_step: Callable[[int, int, int], None] = lambda _step, _begin, _end: None
         self.on_round: Callable[[int], None] = lambda _step: None
         self._begin = 0
@@ -53,6 +57,13 @@ class Clock:
         # re-entrant: `on_step` may free an optimizer, whose weak reference calls `optimizer_gone`
         self._lock = threading.RLock()
 
+    @property
+    def step(self) -> int:
+        """Number of the current step, from 0."""
+        if self._untold:
+            self._tell()
+        return self._step
+
     def optimizer_made(self, name: str) -> None:
         """An optimizer exists: a loop that accumulates before its first step is not taken for one without."""
         with self._lock:
@@ -61,6 +72,7 @@ class Clock:
     def optimizer_gone(self, name: str) -> None:
         """An optimizer is gone, or another one took over its parameters: no round waits for it any more."""
         with self._lock:
+            self._tell()
             self._made.discard(name)
             self._last.pop(name, None)
             if self._round and not self._done and not self._waiting():
@@ -68,6 +80,7 @@ class Clock:
 
     def before_optimizer(self, name: str) -> None:
         """`name` is about to step. Call it before the event of the step is stamped."""
+        self._tell()
         if self._done and name in self._round:
             self._start()
 
@@ -75,6 +88,7 @@ class Clock:
         """`name` has stepped, or its scaler skipped the step; closures and all."""
         with self._lock:
             self._stepped = True
+            self._tell()
             newcomer = not self._is_active(name)
             if self._done and name in self._round:
                 self._start()
@@ -90,13 +104,35 @@ class Clock:
 
     def before_forward(self) -> None:
         """An outermost forward with gradients is about to run."""
+        self._tell()
         if self._done:
             self._start()
 
     def before_clear(self) -> None:
         """Gradients are about to be cleared."""
+        self._tell()
         if self._done:
             self._start()
+
+    def wait(self, steps: int) -> None:
+        """So many steps may be told later, if there is one optimizer; they are told when somebody asks for the step."""
+        self.later = steps if len(self._last) == 1 else 0
+
+    def clears_later(self) -> bool:
+        """As `before_clear`, but told when somebody asks; False if it cannot wait, and nothing was done.
+
+        Code that runs seldom is slow, since the caches have forgotten it: many steps told at once cost what one costs.
+        """
+        if self.later <= 0:
+            return False
+        if self.between:
+            self._untold.append((self.tick(), self.tick()))
+        return True
+
+    def steps_later(self, name: str) -> None:
+        """As `optimizer_stepped`, but told when somebody asks; after `clears_later` only, for the only optimizer."""
+        self.later -= 1
+        self._untold.append(name)
 
     def backward_done(self) -> None:
         """A backward pass has ended. Where nothing else steps, the next gradient forward starts a step."""
@@ -119,13 +155,19 @@ class Clock:
     def close(self) -> None:
         """The run is over: report the last step if it was finished."""
         with self._lock:
+            self.later = 0
+            self._tell()
             if self._done:
-                self._report()
+                self.on_step(self._step, self._begin, self.tick())
                 self._done = False
 
     def after_fork(self) -> None:
         """Replace the lock, which another thread may have held; a child reports no step of its parent."""
         self._lock = threading.RLock()
+        self.later = 0
+        self.on_step, report = lambda _step, _begin, _end: None, self.on_step
+        self._tell()
+        self.on_step = report
         self._done = False
 
     def _is_active(self, name: str) -> bool:
@@ -142,12 +184,15 @@ class Clock:
         if late and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
             self._last.update(dict.fromkeys(late, -ACTIVE_ROUNDS - 1))
         self._done = True
-        self.on_round(self.step)
+        self.on_round(self._step)
 
     @property
     def between(self) -> bool:
         """Whether a step is over and the next has not begun."""
-        return self._done
+        try:
+            return isinstance(self._untold[-1], str)
+        except IndexError:
+            return self._done
 
     @property
     def stepped(self) -> bool:
@@ -156,17 +201,30 @@ class Clock:
 
     def _start(self) -> None:
         with self._lock:
-            if not self._done:
-                return
-            self._report()
-            self._done = False
-            self._round = {}
-            self._rounds += 1
-            self.step += 1
-            self._begin = self.tick()
+            if self._done:
+                self._next(self.tick(), 0)
 
-    def _report(self) -> None:
-        self.on_step(self.step, self._begin, self.tick())
+    def _next(self, end: int, begin: int) -> None:
+        self.on_step(self._step, self._begin, end)
+        self._done = False
+        self._round = {}
+        self._rounds += 1
+        self._step += 1
+        self._begin = begin or self.tick()
+
+    def _tell(self) -> None:
+        if not self._untold:
+            return
+        with self._lock:
+            while self._untold:
+                event = self._untold.popleft()
+                if isinstance(event, str):  # of the only optimizer: its step ends the round
+                    self._round[event] = 1
+                    self._last[event] = self._rounds
+                    self._done = True
+                    self.on_round(self._step)
+                else:
+                    self._next(*event)
 
 
 __all__ = ["ACTIVE_ROUNDS", "MAX_STEPS_IN_ROUND", "PATIENCE", "Clock"]

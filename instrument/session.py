@@ -306,7 +306,13 @@ class Session:
             self.sink.append(NAMES, data)
 
     def _step_over(self, step: int, begin: int, end: int) -> None:
-        if step in (0, 1, 2, 10, 100):  # the rank may have become known; a kill later on must not lose it
+        if step <= 100 and step in (
+            0,
+            1,
+            2,
+            10,
+            100,
+        ):  # the rank may have become known; a kill later on must not lose it
             self.sink.write_meta()
         self._step_writer(step, begin, end)
 

@@ -20,23 +20,26 @@ def install(shared: Shared) -> None:
     """Patch `zero_grad` of optimizers and modules; assigning None to `grad` by hand is seen by `accumulate` only."""
     put, clock = shared.session.put("zero_grad"), shared.clock
 
-    def clears() -> None:
+    def begins() -> None:
         if not in_backward():  # hooks that step and clear each parameter as soon as its gradient is there
             clock.before_clear()
 
     def enter_optimizer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
-        clears()
+        begins()
         return shared.names.optimizer(args[0]), bool(argument(args, kwargs, 1, "set_to_none", True))
 
     def enter_module(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
-        clears()
+        begins()
         return shared.names.module(args[0]), bool(argument(args, kwargs, 1, "set_to_none", True))
 
     def leave(frame: Frame, set_to_none: Any, _result: Any, _raised: bool) -> None:
         put(frame.call, frame.object, frame.step, frame.begin, set_to_none)
 
+    begins_guarded = shared.guard("clearing")(begins)
+
     def counts(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        clears()
+        if not (in_backward() or clock.clears_later()):
+            begins_guarded()
 
     apis = (
         (Optimizer, "torch.optim.Optimizer.zero_grad", enter_optimizer),

@@ -34,6 +34,8 @@ BUDGET, FULL_BUDGET = 0.02, 0.5
 WARM_UP, WINDOW = 512, 64
 #: Steps in a stretch, and in the shortest and the longest period.
 STRETCH, SHORTEST, LONGEST = 2, 4, 1024
+#: Steps that are left out are told at once for so many: the step facts of a long run may be so late.
+GRAIN = 16
 #: What is dear is looked at in so many first steps, and in every so many.
 FIRST_STEPS, EVERY = 3, 16
 #: Evaluations that are recorded after a step of which nothing else is.
@@ -77,11 +79,14 @@ class Governor:
         self._put = session.put("recorded_steps")
         self._period = 1
         self._first = 0  # of the stretch
+        #: A stretch may begin at multiples only; until then what happens may be told later.
+        self._grain = SHORTEST
         self._gap = False
         #: Relations that were not looked at in all steps.
         self._sparse: set[str] = set()
         self._evaluations = 0
-        self._since = perf_counter()
+        #: When the step began that is measured next, and its number: of those left out several are measured at once.
+        self._since, self._next = perf_counter(), 0
         #: Seconds of a step: of its recording, and without; smoothed.
         self._cost = self._plain = 0.0
         self._recording = self._training = 0.0
@@ -111,16 +116,24 @@ class Governor:
 
     def round_over(self, step: int) -> None:
         """All optimizers have stepped: a stretch may begin with what comes between this step and the next."""
-        if not self.open and self._wanted(step + 1):
-            self.open, self._first = True, step + 1
+        if self.open:
+            return
+        if (step + 1) % self._grain == 0:
+            self.open = self._wanted(step + 1)
+            self._first, self._grain = step + 1, min(max(self._period, SHORTEST), GRAIN)
+        self.session.clock.wait(0 if self.open else -(step + 2) % self._grain)
 
     def step_over(self, step: int) -> None:
         """Step `step` is over: decide about the next one."""
+        self._evaluations = 0
+        if not self.open and step % self._grain:
+            return
         now = perf_counter()
         # what is computed on a device goes on beside the host: the larger of both delays the training
         spent = max(self.spent, self._device)
         plain = max(now - self._since - spent, 0.0)
-        self.spent, self._device, self._since, self._evaluations = 0.0, 0.0, now, 0
+        steps, self._next = step + 1 - self._next, step + 1
+        self.spent, self._device, self._since = 0.0, 0.0, now
         recorded = self.open and self._first <= step
         self._recorded += recorded
         if recorded:
@@ -129,12 +142,11 @@ class Governor:
             self._recording, self._training = self._recording + spent, self._training + plain
         if step < self.warm_up - WINDOW:
             return  # kernels are chosen, files are opened
-        self._measure(spent, plain, recorded=recorded)
+        self._measure(spent, plain, steps, recorded=recorded)
         if step + 1 < self.warm_up or self.budget <= 0 or not self.session.clock.stepped:
             return
         if not self.open:
-            if step % SHORTEST == 0:  # no stretch begins more often
-                self._adapt()
+            self._adapt()
             return
         if step + 1 >= self._first + STRETCH:
             self._adapt()
@@ -178,8 +190,8 @@ class Governor:
         for relation in RELATIONS:
             self.session.gap(relation, SAMPLED, first_step=step + 1)
 
-    def _measure(self, spent: float, plain: float, *, recorded: bool) -> None:
-        self._plain += (plain - self._plain) / WINDOW if self._plain else plain
+    def _measure(self, spent: float, plain: float, steps: int, *, recorded: bool) -> None:
+        self._plain += (plain - steps * self._plain) / WINDOW if self._plain else plain / steps
         if recorded:
             self._cost += (spent - self._cost) / (WINDOW if self._period == 1 else 4) if self._cost else spent
 

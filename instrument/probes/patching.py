@@ -25,8 +25,9 @@ Before: TypeAlias = "Callable[[tuple[Any, ...], dict[str, Any]], Any]"
 After: TypeAlias = "Callable[[Any, Any, bool], None]"
 
 _ABSENT: Any = object()
-F = TypeVar("F", bound="Callable[..., Any]")
-_is_compiling: Callable[[], bool] = torch.compiler.is_compiling
+F = TypeVar("F", bound="Callable[..., Any] | None")
+#: Dynamo folds it to a constant.
+is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 
 
 class Patches:
@@ -120,11 +121,11 @@ def around(original: Function, before: Before, after: After, gate: Gate | None =
     """
 
     governor, counts = gate if gate is not None else (None, None)
-    before, after = uncompiled(before), uncompiled(after)
+    before, after, counts = uncompiled(before), uncompiled(after), uncompiled(counts)
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if _is_compiling():
+        if is_compiling():
             return original(*args, **kwargs)
         if governor is not None and not governor.open:
             if counts is not None:

@@ -118,8 +118,9 @@ class Schedulers:
     def wrap(self, cls: Any) -> None:
         """Wrap `step` of a class that defines its own."""
         if "step" in vars(cls) and getattr(cls.step, _MARK, None) is not self:
+            counts = self.shared.guard("scheduler")(self.counts)
             self.shared.watch(
-                "scheduler", cls, "step", API, self.enter, self.leave, "scheduler", counts=self.counts
+                "scheduler", cls, "step", API, self.enter, self.leave, "scheduler", counts=counts
             )
             setattr(cls.step, _MARK, self)
 

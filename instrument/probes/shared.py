@@ -168,7 +168,7 @@ class Shared:
             leave: gets the frame, the token, the result and whether the call raised; may emit facts.
             family: functions of one family that call each other count once; by default `api` alone.
             always: record it in all steps, also in those that the governor leaves out.
-            counts: what must be done in a step that is left out.
+            counts: what must be done in a step that is left out; must not raise.
         """
         session, governor, busy = self.session, self.governor, family or api
 
@@ -198,5 +198,4 @@ class Shared:
             if session.is_disabled(probe):  # since the call began: the guard skipped `after`
                 session.abandon(token[0])
 
-        light = guard(counts) if counts is not None else None
-        self.patches.around(owner, name, guard(before), finish, None if always else Gate(governor, light))
+        self.patches.around(owner, name, guard(before), finish, None if always else Gate(governor, counts))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tcrules.instrument.clock import Clock
 
 F, B, Z = "forward", "backward", "zero"
@@ -156,3 +158,48 @@ def test_an_optimizer_that_never_steps_does_not_stop_time():
 def test_ticks_are_unique_and_ascending():
     clock = Clock()
     assert [clock.tick() for _ in range(3)] == [1, 2, 3]
+
+
+@given(st.lists(st.sampled_from([Z, F, "A", "ask", "wait"]), max_size=40))
+def test_what_is_told_later_is_the_same(events: list[str]):
+    at_once, later = (made("A").play(F, B, "A") for _ in range(2))
+    rounds: tuple[list[int], list[int]] = ([], [])
+    at_once.clock.on_round, later.clock.on_round = rounds[0].append, rounds[1].append
+    for event in events:
+        if event == "ask":
+            assert later.clock.step == at_once.clock.step and later.finished == at_once.finished
+        elif event == "wait":
+            later.clock.wait(3)
+        elif event == "A" and later.clock.clears_later():
+            later.clock.tick()
+            later.clock.steps_later("A")
+            at_once.play("A")
+        elif event == Z and later.clock.clears_later():
+            later.clock.tick()
+            at_once.play(Z)
+        else:
+            at_once.play(event)
+            later.play(event)
+        assert later.clock.between == at_once.clock.between
+    at_once.clock.close()
+    later.clock.close()
+    assert later.finished == at_once.finished and rounds[0] == rounds[1]
+    assert later.clock.tick() == at_once.clock.tick()
+
+
+def test_nothing_waits_where_there_are_two_optimizers():
+    clock = made("D", "G").play(F, B, "D", F, B, "G", times=3).clock
+    clock.wait(3)
+    assert not clock.clears_later()
+
+
+def test_a_child_knows_the_step_and_tells_none_of_its_parent():
+    trace = made("A").play(F, B, "A")
+    trace.clock.wait(3)
+    for _ in range(2):
+        assert trace.clock.clears_later()
+        trace.clock.steps_later("A")
+    trace.clock.after_fork()
+    assert trace.finished == [] and trace.clock.step == 2
+    trace.clock.close()
+    assert trace.finished == [] and not trace.clock.clears_later()

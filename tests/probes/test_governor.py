@@ -31,7 +31,7 @@ class Clock:
 class Session:
     def __init__(self, **options: float) -> None:
         self.options = options
-        self.clock = SimpleNamespace(step=0, stepped=True)
+        self.clock = SimpleNamespace(step=0, stepped=True, wait=lambda steps: None)
         self.gaps: list[tuple[str, int]] = []
         self.sparse: list[tuple[str, int]] = []
         self.looked: list[tuple[int, str]] = []
