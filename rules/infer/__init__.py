@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.model import Dropped, InferError, Inferred, Run
+from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Dropped", "InferError", "Inferred", "infer"]
+__all__ = ["Dropped", "InferError", "Inferred", "Options", "infer"]
 
 TYPICAL_RUNS = 3
 
@@ -25,6 +26,7 @@ def infer(
     progress: Callable[[int, int], None] | None = None,
     *,
     templates: Sequence[Path] | None = None,
+    options: Options = DEFAULTS,
 ) -> Inferred:
     """Learn rules that hold in all of several healthy runs.
 
@@ -32,6 +34,7 @@ def infer(
         runs: run folders. Three or more that differ in seed, size or schedule keep accidents out.
         progress: called with the number of runs that are read and the number of all.
         templates: template files (default: the shipped ones).
+        options: thresholds, and stages to leave out.
 
     Raises:
         InferError: there is nothing to learn from, or no rule was found.
@@ -47,7 +50,7 @@ def infer(
     loaded = load_templates(templates)
     found, too_wide = collect(paths, loaded, progress)
     _check_training(found)
-    lessons = learn(found, loaded.shapes)
+    lessons = learn(found, loaded.shapes, options)
     dropped = (*too_wide, *lessons.dropped)
     if not lessons.rules:
         raise InferError(

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING
 from tcrules.rules.infer.guards import Cell, learn_guard, runs_with
 from tcrules.rules.infer.model import Choice, Counts, Dropped, Evidence, Filling, Learned, Shape, Values
 
+from tcrules.rules.infer.options import DEFAULTS, Options
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-#: Values that may be joined by `or`.
-LARGEST_CHOICE = 3
-#: Runs (or projects) that a shared rule must be triggered in, where there are as many.
-LEAST_UNITS = 2
 
 
 class Table:
     """The statistics of one template in all units (runs, or projects of several runs), indexed by binding."""
 
-    def __init__(self, shape: Shape, units: Sequence[Counts]) -> None:
+    def __init__(self, shape: Shape, units: Sequence[Counts], options: Options = DEFAULTS) -> None:
         self.shape = shape
         self.units = len(units)
-        self.least_units = min(LEAST_UNITS, len(units))
+        self.least_units = min(options.least_runs, len(units))
+        self.least_triggers = 1 if shape.once else options.least_triggers
         self.guards = tuple(name for name, _ in shape.guard)
         self._triggers: dict[Values, dict[Values, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
         self._held: dict[tuple[Values, Values], dict[Values, dict[int, int]]] = defaultdict(
@@ -45,8 +43,8 @@ class Table:
     def supported(self, bound: Values) -> bool:
         """Enough instances in enough units, or some in every one of three or more."""
         cells = self.cells(bound, ())
-        enough = len(runs_with(cells, self.shape.least_triggers)) >= self.least_units
-        return enough or len(runs_with(cells, 1)) == self.units >= LEAST_UNITS + 1
+        enough = len(runs_with(cells, self.least_triggers)) >= self.least_units
+        return enough or len(runs_with(cells, 1)) == self.units > self.least_units
 
     def frees(self, bound: Values) -> list[Values]:
         """Values of the free metavariables for which the expectation held at least once (or the empty one)."""
@@ -74,7 +72,7 @@ def order(values: Iterable[object]) -> tuple[tuple[str, str], ...]:
     )
 
 
-def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
+def candidates(table: Table, options: Options = DEFAULTS) -> tuple[list[Learned], list[Dropped]]:
     """The rules of one template that hold in all units, each for one binding."""
     found: list[Learned] = []
     dropped: list[Dropped] = []
@@ -83,7 +81,7 @@ def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
         if not table.supported(bound):
             dropped.append(Dropped(_label(table, bound), "too few instances in too few runs"))
             continue
-        rules = list(_rules(table, bound))
+        rules = list(_rules(table, bound, options))
         kept = [rule for rule in rules if table.shape.default or rule.guard or fallible(rule)]
         if len(kept) < len(rules):
             dropped.append(
@@ -95,25 +93,25 @@ def candidates(table: Table) -> tuple[list[Learned], list[Dropped]]:
     return found, dropped
 
 
-def _rules(table: Table, bound: Values) -> Iterator[Learned]:
+def _rules(table: Table, bound: Values, options: Options) -> Iterator[Learned]:
     shape = table.shape
     holding = False
     for free in table.frees(bound):
         cells = table.cells(bound, [free])
-        guard = learn_guard(cells, table.guards, table.least_units, shape.least_triggers)
+        guard = learn_guard(cells, table.guards, table.least_units, table.least_triggers, options)
         if guard is not None:
             holding = True
             yield Learned(shape.id, _filled(shape, bound, free), guard, evidence(cells))
     if not holding and "set" in shape.tags:
-        yield from _choice(table, bound)
+        yield from _choice(table, bound, options.largest_choice)
 
 
-def _choice(table: Table, bound: Values) -> Iterator[Learned]:
+def _choice(table: Table, bound: Values, largest: int) -> Iterator[Learned]:
     """Values of the one free metavariable of which each instance has one, all seen in enough units."""
     frees = table.frees(bound)
     cells = table.cells(bound, frees)
     seen = [len(runs_with(_holding(table, bound, free), 1)) for free in frees]
-    if not 2 <= len(frees) <= LARGEST_CHOICE or min(seen) < table.least_units:
+    if not 2 <= len(frees) <= largest or min(seen) < table.least_units:
         return
     if any(failures for cell in cells for failures in cell.failures.values()):
         return

@@ -7,14 +7,11 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.model import Literal, Values
+from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-#: Literals of a guard at most.
-LONGEST = 3
-#: Values of one guard variable above which it names things rather than classes of them.
-MOST_VALUES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +34,11 @@ def matches(guard: Iterable[Literal], names: Sequence[str], values: Values) -> b
 
 
 def learn_guard(
-    cells: Sequence[Cell], names: Sequence[str], least_runs: int, least_triggers: int = 1
+    cells: Sequence[Cell],
+    names: Sequence[str],
+    least_runs: int,
+    least_triggers: int = 1,
+    options: Options = DEFAULTS,
 ) -> tuple[Literal, ...] | None:
     """The smallest guard that keeps no failure; None where none is supported.
 
@@ -45,10 +46,13 @@ def learn_guard(
     nothing of the other value. A guard must keep instances in `least_runs` runs (`least_triggers` in each), and each
     of its literals must keep out failures in as many runs, so that no literal rests on an accident of one run.
     """
-    if all(cell.pure for cell in cells):
+    pure = all(cell.pure for cell in cells)
+    if not options.runs("guards"):
+        return () if pure else None
+    if pure:
         return _constant_flags(cells, names)
-    literals = list(_literals(cells, names))
-    for size in range(1, min(LONGEST, len(names)) + 1):
+    literals = list(_literals(cells, names, options.most_guard_values))
+    for size in range(1, min(options.longest_guard, len(names)) + 1):
         found = [
             guard
             for guard in combinations(literals, size)
@@ -69,10 +73,10 @@ def _constant_flags(cells: Sequence[Cell], names: Sequence[str]) -> tuple[Litera
     return tuple(flags)
 
 
-def _literals(cells: Sequence[Cell], names: Sequence[str]) -> Iterator[Literal]:
+def _literals(cells: Sequence[Cell], names: Sequence[str], most_values: int) -> Iterator[Literal]:
     for place, name in enumerate(names):
         values = sorted({cell.values[place] for cell in cells}, key=lambda value: (str(type(value)), value))
-        if 2 <= len(values) <= MOST_VALUES:
+        if 2 <= len(values) <= most_values:
             yield from (Literal(name, "=", value) for value in values)
             if len(values) > 2:
                 yield from (Literal(name, "!=", value) for value in values)

@@ -9,12 +9,11 @@ from tcrules.rules.infer.candidates import Table, by_template, candidates, merge
 from tcrules.rules.infer.filters import ordered, reduce_orders, tally
 from tcrules.rules.infer.generalise import for_any_name, generalise, has_free_name, without_names
 from tcrules.rules.infer.model import Counts, Dropped, Evidence, Learned, Run, Shape
+from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-#: Share of a family's rules that may fail on a unit that was left out while learning.
-HIGHEST_RISK = 0.1
 #: Units below which nothing can be left out: a shared rule needs two.
 LEAST_TO_LEAVE_OUT = 3
 
@@ -27,7 +26,7 @@ class Lessons:
     dropped: tuple[Dropped, ...]
 
 
-def learn(runs: Sequence[Run], shapes: Mapping[str, Shape]) -> Lessons:
+def learn(runs: Sequence[Run], shapes: Mapping[str, Shape], options: Options = DEFAULTS) -> Lessons:
     """Rules that hold in all runs.
 
     Runs of one program are compared with each other. Runs of several programs are added up by program first, and
@@ -44,10 +43,10 @@ def learn(runs: Sequence[Run], shapes: Mapping[str, Shape]) -> Lessons:
                 [c for run, c in zip(runs, counts, strict=True) if run.project == p] for p in projects
             ]
             units = [merged(several) for several in by_project]
-        found, lost = learn_family(shape, units, across=len(projects) > 1)
-        risk = family_risk(shape, units, across=len(projects) > 1)
+        found, lost = learn_family(shape, units, options, across=len(projects) > 1)
+        risk = family_risk(shape, units, options, across=len(projects) > 1)
         dropped += lost
-        if found and risk > HIGHEST_RISK:
+        if found and risk > options.highest_risk:
             reason = f"{risk:.0%} of such rules failed on runs that were left out while learning"
             dropped += [Dropped(rule.label(), reason) for rule in found]
             continue
@@ -56,26 +55,29 @@ def learn(runs: Sequence[Run], shapes: Mapping[str, Shape]) -> Lessons:
 
 
 def learn_family(
-    shape: Shape, units: Sequence[Counts], *, across: bool
+    shape: Shape, units: Sequence[Counts], options: Options, *, across: bool
 ) -> tuple[list[Learned], list[Dropped]]:
     """The rules of one template that hold in all units; `across` several programs they are free of names."""
     if across and ("local" in shape.tags or has_free_name(shape)):
         return [], []
     table = Table(shape, [without_names(shape, one) for one in units] if across else units)
-    found, dropped = candidates(table)
+    found, dropped = candidates(table, options)
     found, redundant = reduce_orders(shape, found)
-    found = for_any_name(shape, found) if across else generalise(shape, found, table.bindings())
+    if across:
+        found = for_any_name(shape, found)
+    elif options.runs("generalisation"):
+        found = generalise(shape, found, table.bindings())
     return found, [*dropped, *redundant]
 
 
-def family_risk(shape: Shape, units: Sequence[Counts], *, across: bool) -> float:
+def family_risk(shape: Shape, units: Sequence[Counts], options: Options, *, across: bool) -> float:
     """The share of rules, learned without one unit, that fail on it; 0 where nothing can be left out."""
-    if len(units) < LEAST_TO_LEAVE_OUT:
+    if len(units) < LEAST_TO_LEAVE_OUT or not options.runs("hold-out"):
         return 0.0
     tested = failed = 0
     for left_out, unit in enumerate(units):
         others = [one for place, one in enumerate(units) if place != left_out]
-        for rule in learn_family(shape, others, across=across)[0]:
+        for rule in learn_family(shape, others, options, across=across)[0]:
             triggers, failures = tally(rule, shape, unit)
             tested += triggers > 0
             failed += failures > 0

@@ -44,9 +44,8 @@ class Shape:
         return "default" in self.tags
 
     @property
-    def least_triggers(self) -> int:
-        """Instances of a rule in one run below which its holding there says little."""
-        return 1 if "once" in self.tags else 3
+    def once(self) -> bool:
+        return "once" in self.tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tcrules.cli.common import remark, suggest
+from tcrules.cli.common import Decorated, remark, suggest
+from tcrules.rules.infer.options import STAGES, Options, thresholds
 
 EPILOG = """\b
 Examples:
@@ -17,6 +18,17 @@ Examples:
 
 class ManyValues(click.Command):
     """A command whose option `--runs` takes all values up to the next option."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Thresholds have a section of their own."""
+        flags = {one.name for one in thresholds()}
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Thresholds": []}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                sections["Thresholds" if param.name in flags else "Options"].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, repeated(args, "--runs"))
@@ -46,6 +58,18 @@ def repeated(args: list[str], option: str) -> list[str]:
     return [*expanded, option] if fresh else expanded
 
 
+def threshold_options(command: Decorated) -> Decorated:
+    """An option for each threshold of learning."""
+    for one in reversed(list(thresholds())):
+        kind = click.IntRange(min=int(one.least)) if one.kind is int else click.FloatRange(min=one.least)
+        option = click.option(
+            one.flag, one.name, type=kind, default=one.default, show_default=True,
+            metavar="N" if one.kind is int else "X", help=one.doc,
+        )
+        command = option(command)
+    return command
+
+
 @click.command(cls=ManyValues, epilog=EPILOG)
 @click.option(
     "--runs", multiple=True, required=True, type=click.Path(path_type=Path), metavar="RUN…",
@@ -56,14 +80,22 @@ def repeated(args: list[str], option: str) -> list[str]:
     help="Rule file to write.",
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Say for each candidate that was left out, why.")
-def command(runs: tuple[Path, ...], output: Path, verbose: bool) -> None:
+@click.option(
+    "--without", multiple=True, type=click.Choice(STAGES), metavar="STAGE",
+    help=f"Leave a stage of learning out, to see what it is worth: {', '.join(STAGES)}; can be repeated.",
+)  # fmt: skip
+@threshold_options
+def command(
+    runs: tuple[Path, ...], output: Path, verbose: bool, without: tuple[str, ...], **limits: float
+) -> None:
     """Learn rules that hold on healthy runs and write them as a rule file.
 
     Three runs or more, which differ in seed, size or schedule, keep accidents out.
     """
     from tcrules.rules.infer import infer
 
-    learned = infer(list(runs))
+    options = Options(**limits, without=frozenset(without))  # type: ignore[arg-type]
+    learned = infer(list(runs), options=options)
     for warning in learned.warnings:
         remark(f"tcrules: {warning}")
     output.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from tcrules.rules.infer.guards import Cell, learn_guard, matches
 from tcrules.rules.infer.learn import family_risk, learn
 from tcrules.rules.infer.model import Choice, Counts, Evidence, Learned, Literal, Pattern, Run, Shape
 from tcrules.rules.infer.names import cover
+from tcrules.rules.infer.options import Options
 
 PLAIN = Shape("t", (("P", "param"),), (), (), frozenset({"default"}))
 VALUED = Shape("t", (("P", "param"),), (("N", "int"),), (), frozenset({"default", "set", "once"}))
@@ -209,8 +210,8 @@ def test_orders_that_follow_from_others_are_dropped() -> None:
 def test_a_family_that_fails_on_left_out_runs_is_risky() -> None:
     steady = [plain(p=(9, 9))] * 3
     shaky = [plain(p=(9, 9), q=(9, 9)), plain(p=(9, 9), q=(9, 9)), plain(p=(9, 9), q=(9, 8))]
-    assert family_risk(PLAIN, steady, across=False) == 0.0
-    assert family_risk(PLAIN, shaky, across=False) > 0.1
+    assert family_risk(PLAIN, steady, Options(), across=False) == 0.0
+    assert family_risk(PLAIN, shaky, Options(), across=False) > 0.1
 
 
 # ------------------------------------------------------------------------------------------------ several programs

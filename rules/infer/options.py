@@ -1,0 +1,76 @@
+"""What learning asks of a rule: every threshold with its default and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Stages that can be left out, to measure what each is worth.
+STAGES = ("guards", "generalisation", "hold-out", "budget")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Thresholds of learning; the `doc` of each field says what it bounds. `without` names stages that are left out.
+
+    Raises:
+        ValueError: a threshold is out of range, or a stage is unknown.
+    """
+
+    least_runs: int = field(default=2, metadata={"doc": "Runs (or programs) that must trigger a rule."})
+    least_triggers: int = field(
+        default=3, metadata={"doc": "Instances in a run below which its holding there says little."}
+    )
+    largest_choice: int = field(
+        default=3, metadata={"doc": "Values of one expectation that may be joined by `or`."}
+    )
+    longest_guard: int = field(default=3, metadata={"doc": "Conditions that one guard may join by `and`."})
+    most_guard_values: int = field(
+        default=12, metadata={"doc": "Values of a guard variable above which it names things, not classes."}
+    )
+    highest_risk: float = field(
+        default=0.1, metadata={"doc": "Share of a family's rules that may fail on runs left out of learning."}
+    )
+    without: frozenset[str] = field(default=frozenset(), metadata={"doc": "Stages that are left out."})
+
+    def __post_init__(self) -> None:
+        for one in thresholds():
+            given = getattr(self, one.name)
+            if not given >= one.least:
+                raise ValueError(f"{one.name} is {given}, but must be {one.least} or more")
+        unknown = sorted(self.without.difference(STAGES))
+        if unknown:
+            raise ValueError(f"no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
+
+    def runs(self, stage: str) -> bool:
+        """Whether a stage takes part."""
+        return stage not in self.without
+
+
+DEFAULTS = Options()
+
+
+class Threshold(NamedTuple):
+    """A field of `Options` for those who offer it: its name, kind, default, smallest value and meaning."""
+
+    name: str
+    kind: type[int] | type[float]
+    default: float
+    least: float
+    doc: str
+
+    @property
+    def flag(self) -> str:
+        """The option of the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def thresholds() -> Iterator[Threshold]:
+    """All thresholds, in the order of the stages that they belong to."""
+    for one in fields(Options):
+        if isinstance(one.default, int | float):
+            least = one.metadata.get("least", 1 if isinstance(one.default, int) else 0.0)
+            yield Threshold(one.name, type(one.default), one.default, least, one.metadata["doc"])
