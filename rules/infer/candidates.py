@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from tcrules.rules.infer.guards import Cell, learn_guard, runs_with
 from tcrules.rules.infer.model import Choice, Counts, Dropped, Evidence, Filling, Learned, Shape, Values
-
 from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:

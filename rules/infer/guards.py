@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Instances of a candidate with the same guard values: for each run (its index) triggers and failures."""

@@ -50,9 +50,6 @@ class Options:
         return stage not in self.without
 
 
-DEFAULTS = Options()
-
-
 class Threshold(NamedTuple):
     """A field of `Options` for those who offer it: its name, kind, default, smallest value and meaning."""
 
@@ -74,3 +71,6 @@ def thresholds() -> Iterator[Threshold]:
         if isinstance(one.default, int | float):
             least = one.metadata.get("least", 1 if isinstance(one.default, int) else 0.0)
             yield Threshold(one.name, type(one.default), one.default, least, one.metadata["doc"])
+
+
+DEFAULTS = Options()

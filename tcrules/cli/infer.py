@@ -63,8 +63,13 @@ def threshold_options(command: Decorated) -> Decorated:
     for one in reversed(list(thresholds())):
         kind = click.IntRange(min=int(one.least)) if one.kind is int else click.FloatRange(min=one.least)
         option = click.option(
-            one.flag, one.name, type=kind, default=one.default, show_default=True,
-            metavar="N" if one.kind is int else "X", help=one.doc,
+            one.flag,
+            one.name,
+            type=kind,
+            default=one.default,
+            show_default=True,
+            metavar="N" if one.kind is int else "X",
+            help=one.doc,
         )
         command = option(command)
     return command
