@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine.patterns import glob
 from tcrules.rules.infer.guards import matches
-from tcrules.rules.infer.model import Choice, Counts, Dropped, Filling, Learned, Pattern, Shape, Values
+from tcrules.rules.infer.model import Choice, Counts, Dropped, Filling, Interval, Learned, Pattern, Shape, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,6 +73,8 @@ def fits(filling: Filling, value: Value) -> bool:
         return glob(filling.glob, str(value))
     if isinstance(filling, Choice):
         return value in filling.values
+    if isinstance(filling, Interval):
+        return isinstance(value, int) and filling.low <= value <= filling.high
     return filling == value and type(filling) is type(value)
 
 

@@ -7,8 +7,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tcrules.grammar import ast
-from tcrules.rules.infer.model import Choice, Filling, Learned, Pattern
+from tcrules.rules.infer.model import Choice, Filling, Interval, Learned, Pattern
 from tcrules.rules.infer.names import EVERY
+from tcrules.rules.infer.ranges import RANGE, bounded, limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Value
 
 #: Tags that only guide learning.
-HINTS = frozenset({"default", "set", "transitive", "once", "local"})
+HINTS = frozenset({"default", "set", "transitive", "once", "local", RANGE})
 _FIELD = re.compile(r"\{\?([A-Z][A-Za-z0-9_]*)\}")
 _Node = TypeVar("_Node")
 
@@ -36,7 +37,8 @@ def instantiate(template: ast.Template, rule: Learned, name: str) -> ast.Invaria
         if filling[m] != Pattern(EVERY)
     ]
     each += [ast.Comparison(g.op, ast.Variable(g.variable), ast.Constant(g.value)) for g in rule.guard]
-    alternatives = [body for given in _choices(filling) for body in _filled(template.expect, given)]
+    expect = tuple(tuple(part for one in body for part in bounded(one, filling)) for body in template.expect)
+    alternatives = [body for given in _choices(filling) for body in _filled(expect, given)]
     return ast.Invariant(
         id=name,
         each=tuple(_filled(one, filling) for one in each),
@@ -61,6 +63,8 @@ def show(filling: Filling) -> str:
     """A filling for people."""
     if isinstance(filling, Pattern):
         return filling.glob
+    if isinstance(filling, Interval):
+        return "{:g} to {:g}".format(*limits(filling))
     if isinstance(filling, Choice):
         return " or ".join(_word(value) for value in filling.values)
     return _word(filling)
@@ -124,7 +128,7 @@ def _filled(node: _Node, filling: Mapping[str, Filling]) -> _Node:
 
     def constant(meta: ast.MetaVariable) -> object:
         given = filling[meta.name]
-        return ast.Variable(meta.name) if isinstance(given, Pattern | Choice) else ast.Constant(given)
+        return ast.Variable(meta.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
 
     return cast("_Node", _mapped(node, constant))
 
@@ -164,4 +168,5 @@ def _annotations(template: ast.Template) -> tuple[ast.Annotation, ...]:
     words = [
         word for a in template.annotations if a.name == "tags" for word in a.arguments if word not in HINTS
     ]
-    return (ast.Annotation("warning"), ast.Annotation("tags", ("learned", *words)))
+    severity = "note" if any(a.name == "note" for a in template.annotations) else "warning"
+    return (ast.Annotation(severity), ast.Annotation("tags", ("learned", *words)))

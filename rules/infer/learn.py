@@ -10,6 +10,7 @@ from tcrules.rules.infer.filters import ordered, reduce_orders, tally
 from tcrules.rules.infer.generalise import for_any_name, generalise, has_free_name, without_names
 from tcrules.rules.infer.model import Counts, Dropped, Evidence, Learned, Run, Shape
 from tcrules.rules.infer.options import DEFAULTS, Options
+from tcrules.rules.infer.ranges import RANGE, learn_ranges
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,8 @@ def learn_family(
     if across and ("local" in shape.tags or has_free_name(shape)):
         return [], []
     table = Table(shape, [without_names(shape, one) for one in units] if across else units)
-    found, dropped = candidates(table, options)
+    how = learn_ranges if RANGE in shape.tags else candidates
+    found, dropped = how(table, options)
     found, redundant = reduce_orders(shape, found)
     if across:
         found = for_any_name(shape, found)

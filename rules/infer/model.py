@@ -96,8 +96,16 @@ class Choice:
     values: Values
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A free metavariable that counts levels of a number (`ranges.py`): from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+
 #: What a metavariable becomes.
-Filling: TypeAlias = "Value | Pattern | Choice"
+Filling: TypeAlias = "Value | Pattern | Choice | Interval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,4 +161,6 @@ def _text(filling: Filling) -> str:
 def _shown(filling: Filling) -> str:
     if isinstance(filling, Pattern):
         return filling.glob
+    if isinstance(filling, Interval):
+        return f"{filling.low} … {filling.high}"
     return " or ".join(map(str, filling.values)) if isinstance(filling, Choice) else str(filling)

@@ -34,6 +34,12 @@ class Options:
     highest_risk: float = field(
         default=0.1, metadata={"doc": "Share of a family's rules that may fail on runs left out of learning."}
     )
+    range_room: int = field(
+        default=3, metadata={"doc": "Room beside the smallest and largest number seen, in quarters of e."}
+    )
+    widest_range: int = field(
+        default=64, metadata={"doc": "Quarters of e from limit to limit beyond which a range says nothing."}
+    )
     without: frozenset[str] = field(default=frozenset(), metadata={"doc": "Stages that are left out."})
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from tcrules.grammar import ast, print_statement
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.schema import SCHEMA_VERSION
 from tcrules.rules.infer.model import Shape
+from tcrules.rules.infer.ranges import range_fault
 
 from tcrules import __version__
 
@@ -61,6 +62,9 @@ def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
         raise TcrError((*loaded.diagnostics, *analysis.diagnostics), loaded.sources)
     statements = [statement for source in loaded.programs for statement in source.program.statements]
     trees = {statement.id: statement for statement in statements if isinstance(statement, ast.Template)}
+    misused = [fault for tree in trees.values() if (fault := range_fault(tree)) is not None]
+    if misused:
+        raise TcrError(misused, loaded.sources)
     rules = tuple(statement for statement in statements if isinstance(statement, ast.Rule))
     shapes = {template.invariant.id: shape_of(template) for template in analysis.program.templates}
     return TemplateSet(analysis.program, trees, rules, shapes, _keys(trees, rules))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast, print_program
 from tcrules.rules.infer.instantiate import fill_text, helpers, instantiate, show
+from tcrules.rules.infer.model import Interval
 from tcrules.rules.infer.names import EVERY
 
 from tcrules import __version__
@@ -71,9 +72,8 @@ def _identified(rules: Sequence[Learned]) -> Mapping[str, Learned]:
 
 
 def _id(rule: Learned) -> str:
-    words = [
-        "all" if show(given) == EVERY else show(given).replace(EVERY, "all") for _, given in rule.filling
-    ]
+    given = [one for _, one in rule.filling if not isinstance(one, Interval)]
+    words = ["all" if show(one) == EVERY else show(one).replace(EVERY, "all") for one in given]
     words += [f"{g.variable} {'' if g.op == '=' else 'not'} {show(g.value)}" for g in rule.guard]
     slug = _NOT_IN_IDS.sub("-", " ".join(words).lower()).strip("-_")[:_LONGEST_SLUG].strip("-_")
     return f"learned-{rule.template}-{slug}" if slug else f"learned-{rule.template}"
