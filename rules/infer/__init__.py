@@ -27,6 +27,7 @@ def infer(
     *,
     templates: Sequence[Path] | None = None,
     options: Options = DEFAULTS,
+    earlier: Path | None = None,
 ) -> Inferred:
     """Learn rules that hold in all of several healthy runs.
 
@@ -35,17 +36,21 @@ def infer(
         progress: called with the number of runs that are read and the number of all.
         templates: template files (default: the shipped ones).
         options: thresholds, and stages to leave out.
+        earlier: a file that was learned before: the result tells what changed, and keeps what was written by hand.
 
     Raises:
         InferError: there is nothing to learn from, or no rule was found.
         RunError: a run cannot be read.
-        TcrError: a template has faults.
+        TcrError: a template has faults, or the earlier file has.
+        OSError: the earlier file cannot be read.
     """
     from tcrules.rules.infer.collect import collect
     from tcrules.rules.infer.learn import learn
     from tcrules.rules.infer.templates import load_templates
+    from tcrules.rules.infer.update import update
     from tcrules.rules.infer.write import write
 
+    before = None if earlier is None else earlier.read_text(encoding="utf-8")
     paths = _distinct(runs)
     loaded = load_templates(templates)
     found, too_wide = collect(paths, loaded, progress)
@@ -57,7 +62,11 @@ def infer(
             f"no rule holds in all of the {len(found)} runs that were given",
             "give runs of one program which differ in seed, size or schedule only",
         )
-    return Inferred(write(lessons.rules, loaded, found), len(lessons.rules), dropped, tuple(_warnings(found)))
+    text = write(lessons.rules, loaded, found)
+    changes = None if before is None else update(before, text, loaded.rules, str(earlier))
+    return Inferred(
+        changes.text if changes else text, len(lessons.rules), dropped, tuple(_warnings(found)), changes
+    )
 
 
 def _distinct(runs: Sequence[Path]) -> list[Path]:

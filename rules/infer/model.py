@@ -10,6 +10,8 @@ from tcrules.engine.ir import Value
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tcrules.rules.infer.update import Update
+
 #: Values of metavariables or of guard variables, in the template's order.
 Values: TypeAlias = tuple[Value, ...]
 
@@ -146,12 +148,16 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """`text` is a complete rule file; `dropped` says what was considered and rejected."""
+    """`text` is a complete rule file; `dropped` says what was considered and rejected.
+
+    `update` compares with the file that was learned before, where one was given.
+    """
 
     text: str
     rules: int
     dropped: tuple[Dropped, ...] = ()
     warnings: tuple[str, ...] = ()
+    update: Update | None = None
 
 
 def _text(filling: Filling) -> str:

@@ -3,60 +3,78 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast, print_program
-from tcrules.rules.infer.instantiate import fill_text, helpers, instantiate, show
+from tcrules.rules.infer.instantiate import helpers, instantiate, show
 from tcrules.rules.infer.model import Interval
 from tcrules.rules.infer.names import EVERY
+from tcrules.rules.infer.sentences import sentence, subject, why
+from tcrules.rules.infer.simplify import simplify
 
 from tcrules import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tcrules.rules.infer.model import Learned, Run
+    from tcrules.engine.ir import Value
+    from tcrules.rules.infer.model import Learned, Run, Shape
     from tcrules.rules.infer.templates import TemplateSet
 
 #: Characters of an id after which its words are left out.
 _LONGEST_SLUG = 60
+#: Characters of the line above a section.
+_WIDTH = 100
 _NOT_IN_IDS = re.compile(r"[^a-z0-9_]+")
 
 
 def write(rules: Sequence[Learned], templates: TemplateSet, runs: Sequence[Run]) -> str:
-    """A complete rule file; the same rules and runs in any order give the same text."""
-    invariants = []
+    """A complete rule file, grouped by subject; the same rules and runs in any order give the same text."""
+    sections: dict[tuple[int, str], list[ast.Invariant]] = defaultdict(list)
     for name, rule in _identified(rules).items():
-        tree = templates.trees[rule.template]
-        built = instantiate(tree, rule, name)
-        invariants.append(replace(built, doc=_doc(tree, rule)))
-    statements: list[ast.Statement] = [*helpers(templates.rules, invariants), *invariants]
-    statements[0] = replace(statements[0], comments=_header(runs))
-    return print_program(ast.Program(tuple(statements)))
+        tree, shape = templates.trees[rule.template], templates.shapes[rule.template]
+        built = simplify(instantiate(tree, rule, name))
+        sections[subject(rule, shape)].append(replace(built, doc=_doc(tree, rule, shape)))
+    invariants: list[ast.Invariant] = []
+    for (_, title), members in sorted(sections.items()):
+        members[0] = replace(members[0], comments=(_ruler(title),))
+        invariants += members
+    invariants[0] = replace(invariants[0], comments=(*_header(rules, runs), *invariants[0].comments))
+    definitions = helpers(templates.rules, invariants)
+    if definitions:
+        definitions[0] = replace(definitions[0], comments=(_ruler("definitions that rules above use"),))
+    return print_program(ast.Program((*invariants, *definitions)))
 
 
-def _header(runs: Sequence[Run]) -> tuple[str, ...]:
+def _ruler(title: str) -> str:
+    return f"{'-' * (_WIDTH - len(title))} {title}"
+
+
+def _header(rules: Sequence[Learned], runs: Sequence[Run]) -> tuple[str, ...]:
     torch = ", ".join(sorted({run.torch for run in runs if run.torch})) or "unknown"
     names = ", ".join(sorted(run.name for run in runs))
     return (
-        f"Rules that held in {len(runs)} healthy {'run' if len(runs) == 1 else 'runs'}: {names}.",
+        f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'} that held in {len(runs)} healthy "
+        f"{'run' if len(runs) == 1 else 'runs'}: {names}.",
         f"Learned by tcrules {__version__} from runs with torch {torch}. Edit freely: these are ordinary rules.",
         "",
     )
 
 
-def _doc(tree: ast.Template, rule: Learned) -> tuple[str, ...]:
+def _doc(tree: ast.Template, rule: Learned, shape: Shape) -> tuple[str, ...]:
     """What the rule says, in a sentence, and why we believe it."""
-    filling = dict(rule.filling)
-    doc = [fill_text(line, filling) for line in tree.doc]
+    doc = [sentence(line, rule, shape) for line in tree.doc]
     if rule.guard:
-        conditions = " and ".join(f"{g.variable} {g.op} {show(g.value)}" for g in rule.guard)
-        doc.append(f"Only where {conditions}: elsewhere it does not hold.")
-    found = rule.evidence
-    names = f", for {found.bindings} names" if found.bindings > 1 else ""
-    runs = f"{found.runs} {'run' if found.runs == 1 else 'runs'}"
-    return (*doc, "", f"why: it held for all {found.triggers} instances in {runs}{names}.")
+        doc.append(
+            f"Only where {' and '.join(f'{g.variable} {g.op} {_quoted(g.value)}' for g in rule.guard)}."
+        )
+    return (*doc, "", why(rule.evidence))
+
+
+def _quoted(value: Value) -> str:
+    return f'"{value}"' if isinstance(value, str) else show(value)
 
 
 def _identified(rules: Sequence[Learned]) -> Mapping[str, Learned]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import Decorated, remark, suggest
+from tcrules.cli.common import Decorated, remark, result_console, suggest
 from tcrules.rules.infer.options import STAGES, Options, thresholds
+
+if TYPE_CHECKING:
+    from tcrules.rules.infer.update import Update
 
 EPILOG = """\b
 Examples:
   tcrules infer --runs runs/a runs/b runs/c -o project.tcr
   tcrules infer --runs runs/* -o project.tcr
+  tcrules infer --runs runs/* --update project.tcr                    # what would change
+  tcrules infer --runs runs/* --update project.tcr -o project.tcr     # change it
 """
 
 
@@ -81,8 +88,13 @@ def threshold_options(command: Decorated) -> Decorated:
     help="Healthy runs to learn from; several after one --runs.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="Rule file to write.",
+)  # fmt: skip
+@click.option(
+    "--update", "earlier", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="OLD",
+    help="Show which rules were added, changed or have vanished since OLD was learned, as a diff. What people wrote "
+    "into OLD is kept in FILE, which may be OLD; without -o nothing is written.",
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Say for each candidate that was left out, why.")
 @click.option(
@@ -91,7 +103,12 @@ def threshold_options(command: Decorated) -> Decorated:
 )  # fmt: skip
 @threshold_options
 def command(
-    runs: tuple[Path, ...], output: Path, verbose: bool, without: tuple[str, ...], **limits: float
+    runs: tuple[Path, ...],
+    output: Path | None,
+    earlier: Path | None,
+    verbose: bool,
+    without: tuple[str, ...],
+    **limits: float,
 ) -> None:
     """Learn rules that hold on healthy runs and write them as a rule file.
 
@@ -99,15 +116,36 @@ def command(
     """
     from tcrules.rules.infer import infer
 
+    if output is None and earlier is None:
+        raise click.UsageError("Missing option '-o' / '--output' (or --update).")
     options = Options(**limits, without=frozenset(without))  # type: ignore[arg-type]
-    learned = infer(list(runs), options=options)
+    learned = infer(list(runs), options=options, earlier=earlier)
     for warning in learned.warnings:
         remark(f"tcrules: {warning}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(learned.text, encoding="utf-8")
-    remark(f"tcrules: {learned.rules} rules written to {output}")
+    if learned.update is not None:
+        show_update(learned.update)
+    if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(learned.text, encoding="utf-8")
+        remark(f"tcrules: {learned.rules} rules written to {output}")
     if learned.dropped and not verbose:
         remark(f"tcrules: {len(learned.dropped)} candidates left out; -v says why")
     for dropped in learned.dropped if verbose else ():
         remark(f"tcrules: left out {dropped.rule}: {dropped.reason}")
-    suggest(f"tcrules check RUN --rules {output}", "check another run against them")
+    if output is not None:
+        suggest(f"tcrules check RUN --rules {output}", "check another run against them")
+
+
+def show_update(update: Update) -> None:
+    """Print what learning again changes: a heading and a diff for each rule, and a line that counts."""
+    from rich.text import Text
+
+    console = result_console()
+    for change in update.changes:
+        console.print(Text(f"{change.kind} {change.rule}", style="bold"), Text(change.sentence))
+        for line in change.lines:
+            console.print(Text(f"  {line}", style={"+": "green", "-": "red"}.get(line[:1], "")))
+    counts = Counter(change.kind for change in update.changes)
+    several = [f"{counts[kind]} {kind}" for kind in ("added", "changed", "vanished")]
+    by_hand = f"; {update.kept} statements written by hand are kept" if update.kept else ""
+    console.print(f"{', '.join(several)}, {update.same} as before{by_hand}")

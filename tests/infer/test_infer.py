@@ -89,7 +89,7 @@ def test_a_planted_guard_is_learned(make_run: MakeRun) -> None:
     given = {"ranks": 2, "split": ["Net.h.0.weight"]}
     text = infer([make_run(f"r{seed}", seed=seed, **given) for seed in SEEDS]).text
     assert "learned-params-equal-net-split-false" in ids(text)
-    assert "            Split = false\n" in text
+    assert "split: false" in text and "Only where Split = false." in text
     drifted = make_run("drifted", seed=1, ranks=2, split=["Net.h.0.weight", "Net.h.1.bias"])
     assert "learned-params-equal-net-split-false" not in violated(
         text, drifted
@@ -155,7 +155,7 @@ def test_the_text_is_canonical_and_documents_itself(reference: list[Path]) -> No
     text = infer(reference).text
     parsed = parse(text, "learned.tcr")
     assert parsed.program is not None and print_program(parsed.program) == text
-    assert text.startswith("// Rules that held in 3 healthy runs: r11, r12, r13.\n")
+    assert "rules that held in 3 healthy runs: r11, r12, r13.\n" in text
     assert text.count("/// why: it held for all") == len(ids(text))
     assert "?" not in text.replace("}?", "")
 

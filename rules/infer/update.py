@@ -1,0 +1,124 @@
+"""What learning again changes: a learned file beside an earlier one, and what people wrote into that."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from tcrules.grammar import ast, parse, print_program, print_statement
+from tcrules.grammar.diagnostics import TcrError
+from tcrules.rules.infer.instantiate import helpers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+LEARNED = "learned"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rule that was added, changed or has vanished; `lines` as of a diff, each begins with `+`, `-` or a blank."""
+
+    kind: str
+    rule: str
+    sentence: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """`text` is the new file with what people wrote into the old one; `changes` are those of learned rules.
+
+    `same` counts learned rules that did not change, `kept` the statements that were written by hand.
+    """
+
+    text: str
+    changes: tuple[Change, ...]
+    same: int
+    kept: int
+
+
+def update(old: str, new: str, shipped: Iterable[ast.Rule], path: str = "") -> Update:
+    """Compare a learned file with an earlier one; `shipped` are the derived relations of the templates.
+
+    A rule is learned if it is tagged so; what a rule says counts, not how many instances it held for. Rules without
+    the tag, suppressions and declarations of the old file are kept.
+
+    Raises:
+        TcrError: the old file cannot be parsed.
+    """
+    before, after = _statements(old, path), _statements(new, "")
+    was, now = ({rule.id: rule for rule in _learned(several)} for several in (before, after))
+    changes = [_change("added", None, now[name]) for name in sorted(now.keys() - was.keys())]
+    changes += [
+        _change("changed", was[name], now[name])
+        for name in sorted(was.keys() & now.keys())
+        if _text(was[name]) != _text(now[name])
+    ]
+    changes += [_change("vanished", was[name], None) for name in sorted(was.keys() - now.keys())]
+    same = sum(_text(was[name]) == _text(now[name]) for name in was.keys() & now.keys())
+    kept = tuple(_by_hand(before, after, shipped))
+    imports = tuple(one for one in kept if isinstance(one, ast.Import))
+    others = tuple(one for one in kept if not isinstance(one, ast.Import))
+    text = print_program(ast.Program((*imports, *after, *others))) if kept else new
+    return Update(text, tuple(changes), same, len(kept))
+
+
+def _statements(text: str, path: str) -> tuple[ast.Statement, ...]:
+    parsed = parse(text, path)
+    if parsed.program is None:
+        raise TcrError(parsed.diagnostics, {path: text})
+    return tuple(parsed.program.statements)
+
+
+def _learned(statements: Iterable[ast.Statement]) -> Iterator[ast.Invariant]:
+    for one in statements:
+        if isinstance(one, ast.Invariant) and any(
+            LEARNED in a.arguments for a in one.annotations if a.name == "tags"
+        ):
+            yield one
+
+
+def _by_hand(
+    before: Sequence[ast.Statement], after: Sequence[ast.Statement], shipped: Iterable[ast.Rule]
+) -> Iterator[ast.Statement]:
+    """Statements of the old file that learning did not write, and what they use of those that it did."""
+    learned = {rule.id for rule in _learned(before)}
+    own = [one for one in before if isinstance(one, ast.Invariant) and one.id not in learned]
+    used = {_key(rule) for rule in helpers((r for r in before if isinstance(r, ast.Rule)), own)}
+    templates = {_key(rule) for rule in shipped}
+    present = {_key(one) for one in after}
+    defined = {one.head.relation for one in after if isinstance(one, ast.Rule)}
+    for one in before:
+        if isinstance(one, ast.Invariant) and one.id in learned:
+            continue
+        if isinstance(one, ast.Rule) and (one.head.relation in defined or _key(one) in templates - used):
+            continue
+        if _key(one) not in present:
+            yield one
+
+
+def _key(statement: ast.Statement) -> str:
+    bare = replace(statement, comments=())
+    return print_statement(bare if isinstance(bare, ast.Import) else replace(bare, doc=()))
+
+
+def _text(rule: ast.Invariant) -> str:
+    """A rule without its evidence."""
+    return print_statement(replace(rule, doc=(), comments=()))
+
+
+def _change(kind: str, old: ast.Invariant | None, new: ast.Invariant | None) -> Change:
+    rule = new or old
+    assert rule is not None
+    lines = difflib.ndiff(_text(old).splitlines() if old else [], _text(new).splitlines() if new else [])
+    return Change(
+        kind,
+        rule.id,
+        next((line for line in rule.doc if line), ""),
+        tuple(line[:1] + line[2:] for line in lines if not line.startswith("?")),
+    )
+
+
+__all__ = ["Change", "Update", "update"]
