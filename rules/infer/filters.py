@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine.patterns import glob
 from tcrules.rules.infer.guards import matches
-from tcrules.rules.infer.model import Choice, Counts, Dropped, Filling, Interval, Learned, Pattern, Shape, Values
+from tcrules.rules.infer.model import (
+    Choice,
+    Counts,
+    Dropped,
+    Filling,
+    Interval,
+    Learned,
+    Pattern,
+    Shape,
+    Values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -118,7 +118,7 @@ def test_learning_again_tells_what_changes_and_keeps_what_is_by_hand(reference: 
 def test_evidence_alone_is_no_change(make_run: Any, tmp_path: Path):
     old = tmp_path / "old.tcr"
     old.write_text(infer([make_run(f"r{n}", seed=n) for n in range(3)]).text)
-    learned = infer([make_run(f"longer{n}", seed=n, steps=12) for n in range(3)], earlier=old)
+    learned = infer([make_run(f"longer{n}", seed=n, steps=9) for n in range(3)], earlier=old)
     assert learned.update is not None and learned.update.changes == () and learned.text != old.read_text()
 
 
