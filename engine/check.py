@@ -185,8 +185,8 @@ def _judge(
 ) -> None:
     """Verdicts and violations from the tables of all and of violated instances; None: there are none."""
     doubts = _doubts(family, coverage)
-    saved = _moments_in(store, "$saved", family.invariant, bad, doubts[0].saving)
-    spoiled = _moments_in(store, "$spoiled", family.invariant, some, doubts[0].spoiling)
+    saved = moments_in(store, "$saved", family.invariant, bad, doubts[0].saving)
+    spoiled = moments_in(store, "$spoiled", family.invariant, some, doubts[0].spoiling)
     numbers = [
         _numbers(store, family, atoms)
         for atoms in ((some,), (bad,), (some, spoiled), (bad, spoiled), (bad, saved))
@@ -213,10 +213,10 @@ def _doubts(family: Family, coverage: Coverage) -> list[Doubt]:
     return [known[member.window.because] for member in family.members]
 
 
-def _moments_in(
+def moments_in(
     store: Store, name: str, invariant: Invariant, instances: Atom | None, holes: Sequence[Hole]
 ) -> Atom | None:
-    """A table of the steps and ranks of instances that lie in holes; None if there are none."""
+    """A table of the steps and ranks of instances that lie in holes; None if there are none. The caller drops it."""
     if instances is None or not holes:
         return None
     shown = tuple(variable for variable in (invariant.step, invariant.rank) if variable is not None)

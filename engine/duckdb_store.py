@@ -17,7 +17,7 @@ from tcrules.engine.exact_sum import exact_sum
 from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.given import scanned
 from tcrules.engine.ir import Any_, Atom, Body, Fact, Predicate, Program, Value, Var
-from tcrules.engine.limits import current, stop_with
+from tcrules.engine.limits import TOO_MANY, EvaluationLimit, current, stop_with
 from tcrules.engine.plan.build import compile_body
 from tcrules.engine.plan.determined import determined
 from tcrules.engine.plan.plan import Plan, columns
@@ -280,8 +280,8 @@ class DuckDBStore:
         )
         return found if output else [() for _ in found[:1]]
 
-    def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
-        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct."""
+    def count(self, plan: Plan, keys: Sequence[Var], limit: int | None = None) -> list[Fact]:
+        """See `Store.count`."""
         listed = sql.query(plan, [(sql.name_of(key.name), key) for key in keys], distinct=False)
         columns = [sql.column(sql.name_of(key.name)) for key in keys]
         select = exp.Select(expressions=[*columns, exp.Count(this=exp.Star())]).from_(
@@ -289,22 +289,27 @@ class DuckDBStore:
         )
         if columns:
             select = select.group_by(*(column.copy() for column in columns), copy=False)
+        if limit is not None:
+            select = select.limit(limit, copy=False)
         return self.rows(select, [key.type.base for key in keys])
 
     def plan(self, body: Body) -> Plan:
         """How to evaluate a body: its literals as they stand, since the database orders joins itself."""
         return compile_body(body)
 
-    def create_from(self, relation: Atom, plan: Plan) -> int:
-        """Make the table of a relation whose arguments are variables from the distinct bindings of a plan.
-
-        Returns how many they are.
-        """
+    def create_from(self, relation: Atom, plan: Plan, most: int | None = None) -> int:
+        """See `Store.create_from`."""
         names = [sql.name_of(column.name) for column in relation.predicate.columns]
         output = list(zip(names, relation.arguments, strict=True))
         wanted = [term for term in relation.arguments if isinstance(term, Var)]
         distinct = not determined(plan, wanted, self._is_key)
-        return self.create_as(sql.table_of(relation.predicate), sql.query(plan, output, distinct=distinct))
+        name, select = sql.table_of(relation.predicate), sql.query(plan, output, distinct=distinct)
+        if most is None:
+            return self.create_as(name, select)
+        made = self.create_as(name, select.limit(most + 1, copy=False))
+        if made > most:
+            raise EvaluationLimit(TOO_MANY.format(most=most))
+        return made
 
     def _is_key(self, predicate: Predicate, at: int) -> bool:
         """Whether a column tells the facts of a relation apart: the member of a family, or ids that only increase.

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: What a process needs besides the data: stacks, buffers.
 _SLACK = 256 * 1024 * 1024
 _SIGNAL = getattr(signal, "SIGALRM", signal.SIGINT)
+#: What a store says of a join with too many bindings.
+TOO_MANY = "a join with more than {most:,} bindings"
 _CURRENT: ContextVar[Limits] = ContextVar("limits", default=LIMITS)
 _STOPS: list[Callable[[], None]] = []
 

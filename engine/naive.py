@@ -309,42 +309,18 @@ def _values(variables: Sequence[ir.Var], binding: Mapping[str, Value]) -> tuple[
 # ------------------------------------------------------------------------------------------------ templates
 
 
-@dataclass(frozen=True, slots=True)
-class Statistic:
-    """How often a candidate was triggered and held, for one vector of guard values."""
-
-    bound: tuple[Value, ...]
-    free: tuple[Value, ...]
-    guard: tuple[Value, ...]
-    triggers: int
-    held: int
-
-
-def statistics(template: ir.Template, source: FactSource) -> list[Statistic]:
-    """The counts that mining uses.
-
-    A candidate is a value vector of the metavariables (bound, free) that holds for at least one trigger;
-    without free metavariables every bound vector that is triggered is one. It gets a row for each vector of
-    guard values for which its bound metavariables were triggered: distinct triggers, and how many held.
-    """
-    triggers: dict[tuple[tuple[Value, ...], tuple[Value, ...]], int] = {}
-    held: dict[tuple[tuple[Value, ...], tuple[Value, ...], tuple[Value, ...]], int] = {}
+def statistics(
+    template: ir.Template, source: FactSource
+) -> tuple[dict[tuple[ir.Fact, ir.Fact], int], dict[tuple[ir.Fact, ir.Fact, ir.Fact], int]]:
+    """The counts that mining uses: triggers by (bound, guard), and those that held by (bound, guard, free)."""
+    triggers: dict[tuple[ir.Fact, ir.Fact], int] = {}
+    held: dict[tuple[ir.Fact, ir.Fact, ir.Fact], int] = {}
     for binding, _ in _triggers(template.invariant, source):
         bound, guard = _values(template.bound, binding), _values(template.guard, binding)
         triggers[bound, guard] = triggers.get((bound, guard), 0) + 1
         for free in _held_by(template, source, binding):
-            held[bound, free, guard] = held.get((bound, free, guard), 0) + 1
-    candidates = dict.fromkeys((bound, free) for bound, free, _ in held)
-    if not template.free:
-        candidates = dict.fromkeys((bound, ()) for bound, _ in triggers)
-    guards: dict[tuple[Value, ...], list[tuple[Value, ...]]] = {}
-    for bound, guard in triggers:
-        guards.setdefault(bound, []).append(guard)
-    return [
-        Statistic(bound, free, guard, triggers[bound, guard], held.get((bound, free, guard), 0))
-        for bound, free in candidates
-        for guard in guards[bound]
-    ]
+            held[bound, guard, free] = held.get((bound, guard, free), 0) + 1
+    return triggers, held
 
 
 def _held_by(template: ir.Template, source: FactSource, binding: Binding) -> dict[tuple[Value, ...], None]:

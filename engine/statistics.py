@@ -1,159 +1,158 @@
-"""Templates and facts -> statistics of all candidate rules of a template, by one grouped query.
+"""Templates and facts -> statistics of all candidate rules of a template, by a few grouped queries.
 
 A candidate is a binding of the metavariables. Its statistics are counts of instances, split by the values of the
 template's guard variables: how often it was triggered, and how often it held. Statistics of runs add up, so learning
 never needs the facts again.
+
+Instances about which missing facts leave a doubt are not counted: they would be unknown to a check.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlglot import exp
-from tcrules.engine import sql
-from tcrules.engine.check import relation
-from tcrules.engine.plan.build import compile_body
-from tcrules.engine.plan.plan import Plan, Project, Union, Values, columns
-from tcrules.engine.sql_values import binary, both, number
+from tcrules.engine.check import moments_in, relation
+from tcrules.engine.ir import Bind, Body, Compare
+from tcrules.engine.limits import EvaluationLimit
+from tcrules.engine.plan.build import compile_body, violated
+from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan, Union, columns
+from tcrules.engine.verdict import Doubt
 from tcrules.grammar.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tcrules.engine.duckdb_store import DuckDBStore
-    from tcrules.engine.ir import Atom, Fact, Template, Var
-
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-#: How many candidates a template may have in one run.
-MOST_CANDIDATES = 100_000
+    from tcrules.engine.ir import Fact, Template, Var
+    from tcrules.engine.store import Store
 
 
-class TooManyCandidates(Exception):
-    """A template has more candidates in a run than allowed; the text names it."""
+class TooWide(Exception):
+    """A template has more bindings or instances in a run than allowed; the text names it and the numbers."""
 
 
 @dataclass(frozen=True, slots=True)
-class Statistic:
-    """Counts for one candidate and one combination of guard values.
+class Bounds:
+    """What one template may have in one run: `bindings` of its metavariables, and `instances`, also while joining.
 
-    `bound` and `free` are the values of the template's metavariables, `guard` those of its guard variables, each in
-    the template's order. `steps` and `objects` are the numbers of distinct steps and of distinct values of what the
-    template is `about` among the triggers; 0 where the template has none.
+    More instances than facts mean that a template joins what has nothing to do with each other.
     """
 
-    bound: Fact
-    free: Fact
-    guard: Fact
-    triggers: int
-    held: int
-    steps: int = 0
-    objects: int = 0
+    bindings: int = 100_000
+    instances: int = 100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Counts of one template in one run; what is missing is 0.
+
+    Values are those of the template's `bound`, `guard` and `free` variables, in the template's order.
+
+    Attributes:
+        triggers: instances for each (bound, guard).
+        held: those for which the expectation holds, for each (bound, guard, free).
+    """
+
+    triggers: Mapping[tuple[Fact, Fact], int] = MappingProxyType({})
+    held: Mapping[tuple[Fact, Fact, Fact], int] = MappingProxyType({})
+
+
+_BOUNDS = Bounds()
+_NO_DOUBT = Doubt()
 
 
 def statistics(
-    template: Template, store: DuckDBStore, most_candidates: int = MOST_CANDIDATES
-) -> tuple[Statistic, ...]:
-    """The statistics of each candidate that held at least once (without free metavariables: that was triggered).
-
-    In the order of the values. A candidate has a row for each combination of guard values with a trigger, whether it
-    held there or not.
+    template: Template, store: Store, bounds: Bounds = _BOUNDS, doubt: Doubt = _NO_DOUBT
+) -> Statistics:
+    """The statistics of each candidate; `doubt` is what of the template's instances the run cannot decide.
 
     Raises:
-        TooManyCandidates: the template has more than `most_candidates`.
+        TooWide: the template has more bindings or instances than allowed.
     """
+    if doubt.rule or doubt.violated or doubt.held:
+        return Statistics()
     invariant = template.invariant
     instances = relation("$instance", invariant.variables)
-    held = relation("$held", (*invariant.variables, *template.free))
     store.evaluate([invariant.each, *invariant.expect])
-    store.create_from(instances, compile_body(invariant.each))
-    store.create_from(held, _held(template, compile_body((instances,))))
+    made = [instances]
     try:
-        return _statistics(template, store, instances, held, most_candidates)
+        if not store.create_from(instances, store.plan(invariant.each), bounds.instances):
+            return Statistics()
+        sure: Plan = compile_body((instances,))
+        unclear = moments_in(store, "$unclear", invariant, instances, (*doubt.saving, *doubt.spoiling))
+        if unclear is not None:
+            made.append(unclear)
+            sure = AntiJoin(sure, Scan(unclear.predicate, unclear.arguments))
+        counter = _Counter(template, store, bounds)
+        return counter.with_free(sure) if template.free else counter.without_free(sure)
+    except EvaluationLimit as fault:
+        raise TooWide(f"template {invariant.id}: {fault}") from fault
     finally:
-        store.drop_relation(instances.predicate)
-        store.drop_relation(held.predicate)
+        for atom in made:
+            store.drop_relation(atom.predicate)
 
 
-def _held(template: Template, trigger: Plan) -> Plan:
-    """Instances with each value of the free metavariables for which an alternative holds."""
-    wanted = (*columns(trigger), *template.free)
-    if not template.invariant.expect:
-        return Values(wanted, ())
-    parts = tuple(Project(compile_body(body, trigger), wanted) for body in template.invariant.expect)
-    return Union(parts)
+@dataclass(frozen=True, slots=True)
+class _Counter:
+    """Counts the instances of a template, which are the bindings of a plan."""
 
+    template: Template
+    store: Store
+    bounds: Bounds
 
-def _statistics(
-    template: Template, store: DuckDBStore, instances: Atom, held: Atom, most: int
-) -> tuple[Statistic, ...]:
-    bound, free, guard = template.bound, template.free, template.guard
-    candidates = _grouped(held if free else instances, (*bound, *free))
-    (total,) = store.rows(
-        exp.select(exp.Count(this=exp.Star())).from_(sql.subquery(candidates, "c")), ["int"]
-    )
-    if int(total[0]) > most:
-        raise TooManyCandidates(
-            f"template {template.invariant.id}: {total[0]} combinations of values of its metavariables in this "
-            f"run, more than {most}; bind them more tightly or raise the limit"
+    def without_free(self, instances: Plan) -> Statistics:
+        """All instances and those that fail, which are few in a healthy run."""
+        bound, guard = self.template.bound, self.template.guard
+        triggers = self._numbers(instances, (*bound, *guard))
+        failed = self._numbers(violated(self.template.invariant.expect, instances), (*bound, *guard))
+        first = len(bound)
+        held = {values: number - failed.get(values, 0) for values, number in triggers.items()}
+        return Statistics(
+            {(values[:first], values[first:]): number for values, number in triggers.items()},
+            {(values[:first], values[first:], ()): number for values, number in held.items() if number},
         )
-    triggers = _grouped(instances, (*bound, *guard), _measures(template))
-    holding = _grouped(held, (*bound, *free, *guard), {"$held": exp.Count(this=exp.Star())})
-    shown = [
-        _column(variable, "c" if variable in (*bound, *free) else "t") for variable in (*bound, *free, *guard)
-    ]
-    measured = [sql.column(name, "t") for name in ("$triggers", "$steps", "$objects")]
-    count = exp.Coalesce(this=sql.column("$held", "h"), expressions=[number(0)])
-    statement = (
-        exp.Select(expressions=[*shown, count, *measured])
-        .from_(sql.subquery(candidates, "c"))
-        .join(sql.subquery(triggers, "t"), on=_agree(bound, "c", "t"))
-        .join(
-            sql.subquery(holding, "h"),
-            on=both(_agree((*bound, *free), "c", "h"), _agree(guard, "t", "h")),
-            join_type="left",
+
+    def with_free(self, instances: Plan) -> Statistics:
+        """All instances, and those that hold for each value of the free metavariables."""
+        bound, guard, free = self.template.bound, self.template.guard, self.template.free
+        first, second = len(bound), len(bound) + len(guard)
+        triggers = self._numbers(instances, (*bound, *guard))
+        holding = self._holding(instances)
+        return Statistics(
+            {(values[:first], values[first:]): number for values, number in triggers.items()},
+            {
+                (values[:first], values[first:second], values[second:]): number
+                for values, number in holding.items()
+            },
         )
-        .order_by(*(number(place) for place in range(1, len(shown) + 1)))
-    )
-    rows = store.rows(statement, [variable.type.base for variable in (*bound, *free, *guard)])
-    return tuple(_statistic(template, row) for row in rows)
+
+    def _holding(self, instances: Plan) -> Mapping[Fact, int]:
+        """Numbers of instances by bound, guard and free values for which an alternative holds."""
+        template, alternatives = self.template, self.template.invariant.expect
+        keys = (*template.bound, *template.guard, *template.free)
+        if len(alternatives) == 1 and _calculates(alternatives[0]):
+            return self._numbers(compile_body(alternatives[0], instances), keys)
+        if not alternatives:
+            return {}
+        # The distinct instances with their free values: several facts may make an instance hold.
+        wanted = (*columns(instances), *template.free)
+        held = relation("$held", wanted)
+        parts = tuple(Project(compile_body(body, instances), wanted) for body in alternatives)
+        try:
+            self.store.create_from(held, Union(parts), self.bounds.instances)
+            return self._numbers(compile_body((held,)), keys)
+        finally:
+            self.store.drop_relation(held.predicate)
+
+    def _numbers(self, plan: Plan, keys: Sequence[Var]) -> dict[Fact, int]:
+        """The number of bindings of a plan for each combination of values of the keys."""
+        most = self.bounds.bindings
+        rows = self.store.count(plan, keys, most + 1)
+        if len(rows) > most:
+            raise EvaluationLimit(f"more than {most:,} bindings of its metavariables in this run")
+        return {row[:-1]: int(row[-1]) for row in rows if row[-1]}
 
 
-def _statistic(template: Template, row: Fact) -> Statistic:
-    first, second = len(template.bound), len(template.bound) + len(template.free)
-    held, triggers, steps, objects = (int(value) for value in row[-4:])
-    return Statistic(row[:first], row[first:second], row[second:-4], triggers, held, steps, objects)
-
-
-def _measures(template: Template) -> dict[str, Any]:
-    """What is counted among the triggers of a candidate and guard vector, by column name."""
-    step, metavariables = template.invariant.step, (*template.bound, *template.free)
-    about = [variable for variable in template.invariant.about if variable not in metavariables]
-    distinct_steps = exp.Distinct(expressions=[_column(step)]) if step is not None else None
-    distinct_objects = exp.Distinct(expressions=[exp.Tuple(expressions=[_column(v) for v in about])])
-    return {
-        "$triggers": exp.Count(this=exp.Star()),
-        "$steps": exp.Count(this=distinct_steps) if distinct_steps is not None else number(0),
-        "$objects": exp.Count(this=distinct_objects) if about else number(0),
-    }
-
-
-def _grouped(atom: Atom, keys: Sequence[Var], measures: Mapping[str, Any] = _NOTHING) -> Any:
-    """SELECT keys, measures FROM the table of an atom GROUP BY keys."""
-    shown = [sql.named(value, name) for name, value in measures.items()]
-    shown += [_column(key) for key in keys]
-    # Grouping by a constant where there are no keys: without a group, an empty table would have one row.
-    groups = [_column(key) for key in keys] or [exp.Literal.string("")]
-    return (
-        exp.Select(expressions=shown or [sql.named(number(1), "$one")])
-        .from_(sql.table(sql.table_of(atom.predicate)))
-        .group_by(*groups)
-    )
-
-
-def _column(variable: Var, source: str | None = None) -> Any:
-    return sql.column(sql.name_of(variable.name), source)
-
-
-def _agree(keys: Sequence[Var], left: str, right: str) -> Any:
-    return both(*(binary(exp.EQ, _column(key, left), _column(key, right)) for key in keys))
+def _calculates(body: Body) -> bool:
+    """Whether a body only compares and calculates, so that it never repeats an instance."""
+    return all(isinstance(literal, Compare | Bind) for literal in body)

@@ -31,8 +31,12 @@ class Store(Protocol):
         """How to evaluate a body whose relations are derived."""
         ...
 
-    def create_from(self, relation: Atom, plan: Plan) -> int:
-        """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are."""
+    def create_from(self, relation: Atom, plan: Plan, most: int | None = None) -> int:
+        """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are.
+
+        Raises:
+            EvaluationLimit: the plan yields more than `most` bindings, repeated ones included.
+        """
         ...
 
     def drop_relation(self, predicate: Predicate) -> None:
@@ -59,8 +63,11 @@ class Store(Protocol):
         """
         ...
 
-    def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
-        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct."""
+    def count(self, plan: Plan, keys: Sequence[Var], limit: int | None = None) -> list[Fact]:
+        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct.
+
+        At most `limit` rows.
+        """
         ...
 
     def query(self, body: Body, limit: int | None = None) -> tuple[tuple[str, ...], list[Fact]]:

@@ -289,10 +289,10 @@ class VectorStore:
         """How to evaluate a body whose relations are derived: its literals in the order that costs least."""
         return compile_body(tuple(body[place] for place in order(body, self.statistics(set()))))
 
-    def create_from(self, relation: Atom, plan: Plan) -> int:
-        """Make a relation whose arguments are variables of the distinct bindings of a plan; how many they are."""
+    def create_from(self, relation: Atom, plan: Plan, most: int | None = None) -> int:
+        """See `Store.create_from`."""
         variables = [term for term in relation.arguments if isinstance(term, Var)]
-        batch = Evaluation(self).collect(plan, variables)
+        batch = Evaluation(self).collect(plan, variables, most)
         kept = batch.take(first_of_each(batch.list(variables), batch.size))
         self._set(relation.predicate, Observed(kept.list(variables), kept.size))
         return kept.size
@@ -301,16 +301,16 @@ class VectorStore:
         """Forget a relation that was given or created."""
         self._set(predicate, Observed([np.empty(0, np.int64) for _ in predicate.columns], 0))
 
-    def count(self, plan: Plan, keys: Sequence[Var]) -> list[Fact]:
-        """Rows of the keys' values and the number of bindings that have them; the bindings must be distinct."""
-        batch = Evaluation(self).collect(plan)
+    def count(self, plan: Plan, keys: Sequence[Var], limit: int | None = None) -> list[Fact]:
+        """See `Store.count`."""
+        batch = Evaluation(self).collect(plan, keys)
         if not keys:
             return [(batch.size,)]
         numbers, count = numbered(batch.list(keys), batch.size)
         first = np.zeros(count, np.int64)
         first[numbers] = np.arange(batch.size)
-        sizes = np.bincount(numbers, minlength=count).tolist()
-        return list(zip(*self._decoded(batch.take(first), keys), sizes, strict=True))
+        sizes = np.bincount(numbers, minlength=count)[:limit].tolist()
+        return list(zip(*self._decoded(batch.take(first[:limit]), keys), sizes, strict=True))
 
     def select(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from tcrules.engine.ir import Const, Predicate, Term, Var
+from tcrules.engine.limits import TOO_MANY, EvaluationLimit
 from tcrules.engine.plan.build import expression_variables
 from tcrules.engine.plan.plan import (
     AntiJoin,
@@ -76,10 +77,21 @@ class Evaluation:
         self._count(plan)
         yield from self._stream(plan, set(columns(plan) if wanted is None else wanted))
 
-    def collect(self, plan: Plan, wanted: Iterable[Var] | None = None) -> Batch:
-        """All bindings at once."""
+    def collect(self, plan: Plan, wanted: Iterable[Var] | None = None, most: int | None = None) -> Batch:
+        """All bindings at once.
+
+        Raises:
+            EvaluationLimit: they are more than `most`.
+        """
         chosen = list(dict.fromkeys(columns(plan) if wanted is None else wanted))
-        return joined([batch for batch in self.run(plan, chosen) if batch.size], chosen)
+        found, size = [], 0
+        for batch in self.run(plan, chosen):
+            size += batch.size
+            if most is not None and size > most:
+                raise EvaluationLimit(TOO_MANY.format(most=most))
+            if batch.size:
+                found.append(batch)
+        return joined(found, chosen)
 
     def _count(self, plan: Plan) -> None:
         self._parents[id(plan)] = self._parents.get(id(plan), 0) + 1

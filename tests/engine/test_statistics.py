@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tcrules.engine import naive
 from tcrules.engine.duckdb_store import DuckDBStore, Settings
-from tcrules.engine.facts import MemoryFacts
+from tcrules.engine.facts import Coverage, Gap, MemoryFacts
 from tcrules.engine.ir import Program
-from tcrules.engine.statistics import Statistic, TooManyCandidates, statistics
+from tcrules.engine.statistics import Bounds, Statistics, TooWide, statistics
+from tcrules.engine.vector import VectorStore
+from tcrules.engine.verdict import doubt
 
 # With --import-mode=importlib a test folder is not importable by name.
 for _name in ("helping", "strategies"):
@@ -22,6 +25,7 @@ for _name in ("helping", "strategies"):
 helping, strategies = sys.modules["engine_helping"], sys.modules["engine_strategies"]
 
 ONE = Settings(threads=1)
+FEW = Bounds(bindings=100)
 RELATION = "relation seen(call: call, api: api, parent: call, step: step, ok: bool)\n"
 NESTED = (
     RELATION
@@ -45,27 +49,28 @@ CALLS = [
 ]
 
 
-def counted(program: Program, facts: MemoryFacts, most: int = 100) -> dict[tuple[object, ...], Statistic]:
-    """The statistics by candidate and guard, after a comparison with the naive ones."""
-    (template,) = program.templates
-    expected = naive.statistics(template, naive.evaluate(program, facts))
+def stores(facts: MemoryFacts, program: Program) -> Iterator[DuckDBStore | VectorStore]:
     with DuckDBStore.from_memory(facts, program, ONE) as store:
-        found = statistics(template, store, most)
-    assert list(found) == sorted(found, key=lambda s: (s.bound, s.free, s.guard))
-    by_key = {(s.bound, s.free, s.guard): s for s in found}
-    numbers = {key: (s.triggers, s.held) for key, s in by_key.items()}
-    assert numbers == {(s.bound, s.free, s.guard): (s.triggers, s.held) for s in expected}
-    return by_key
+        yield store
+    with VectorStore.from_memory(facts, program) as store:
+        yield store
+
+
+def counted(program: Program, facts: MemoryFacts, bounds: Bounds = FEW) -> Statistics:
+    """The statistics of the one template: all stores and the definition agree on them."""
+    (template,) = program.templates
+    expected = Statistics(*naive.statistics(template, naive.evaluate(program, facts)))
+    for store in stores(facts, program):
+        assert statistics(template, store, bounds) == expected
+    return expected
 
 
 def test_candidates_hold_somewhere_and_are_counted_everywhere() -> None:
     found = counted(helping.program_of(NESTED), helping.facts_of(seen=CALLS))
-    assert list(found.values()) == [
-        Statistic(("outer",), ("inner",), (False,), triggers=1, held=0, steps=1, objects=1),
-        Statistic(("outer",), ("inner",), (True,), triggers=2, held=1, steps=2, objects=2),
-        Statistic(("outer",), ("other",), (False,), triggers=1, held=0, steps=1, objects=1),
-        Statistic(("outer",), ("other",), (True,), triggers=2, held=1, steps=2, objects=2),
-    ]
+    outer, inner, other = ("outer",), ("inner",), ("other",)
+    assert found.triggers[outer, (False,)] == 1
+    assert found.triggers[outer, (True,)] == 2
+    assert found.held == {(outer, (True,), inner): 1, (outer, (True,), other): 1}
 
 
 def test_without_free_metavariables_what_never_holds_counts_too() -> None:
@@ -73,8 +78,8 @@ def test_without_free_metavariables_what_never_holds_counts_too() -> None:
         'template t(?A: api) { each seen(call: C, api: ?A) expect seen(parent: C) message "{C}" }'
     )
     found = counted(helping.program_of(text), helping.facts_of(seen=CALLS))
-    numbers = {s.bound[0]: (s.triggers, s.held) for s in found.values()}
-    assert numbers == {"outer": (3, 2), "inner": (2, 0), "other": (1, 0)}
+    assert found.triggers == {(("outer",), ()): 3, (("inner",), ()): 2, (("other",), ()): 1}
+    assert found.held == {(("outer",), (), ()): 2}
 
 
 def test_alternatives_count_once() -> None:
@@ -83,13 +88,56 @@ def test_alternatives_count_once() -> None:
         'expect seen(api: ?B, parent: C) or seen(api: ?B, parent: C, ok: true) message "{C}" }'
     )
     found = counted(helping.program_of(text), helping.facts_of(seen=CALLS))
-    assert {s.free[0]: s.held for s in found.values()} == {"inner": 1, "other": 1}
+    assert {free: number for (_, _, free), number in found.held.items()} == {("inner",): 1, ("other",): 1}
+
+
+def test_an_expectation_that_calculates() -> None:
+    text = RELATION + (
+        "template t(?A: api, ?B: bool) { each seen(call: C, api: A, ok: Ok), A = ?A guard Ok "
+        'expect B = Ok, B = ?B, C > 1 message "{C} {?B}" }'
+    )
+    assert counted(helping.program_of(text), helping.facts_of(seen=CALLS)).held
 
 
 def test_no_facts_no_candidates() -> None:
-    assert counted(helping.program_of(NESTED), helping.facts_of(seen=[])) == {}
+    assert counted(helping.program_of(NESTED), helping.facts_of(seen=[])) == Statistics()
 
 
-def test_too_many_candidates_are_refused_by_name() -> None:
-    with pytest.raises(TooManyCandidates, match=r"template nested: 2 combinations .* more than 1"):
-        counted(helping.program_of(NESTED), helping.facts_of(seen=CALLS), most=1)
+# ------------------------------------------------------------------------------------------------ doubt
+
+
+def test_instances_that_missing_facts_could_change_are_not_counted() -> None:
+    program = helping.program_of(NESTED)
+    (template,) = program.templates
+    coverage = Coverage(frozenset({"seen"}), (Gap("seen", -1, 1, -1, "sampled"),))
+    for store in stores(helping.facts_of(seen=CALLS), program):
+        sure = statistics(template, store, doubt=doubt(template.invariant, coverage))
+        assert sure.triggers[("outer",), (True,)] == 1
+        assert (("outer",), (False,)) not in sure.triggers
+
+
+def test_what_was_not_recorded_says_nothing() -> None:
+    program = helping.program_of(NESTED)
+    (template,) = program.templates
+    for store in stores(helping.facts_of(seen=CALLS), program):
+        unknown = doubt(template.invariant, Coverage(frozenset()))
+        assert statistics(template, store, doubt=unknown) == Statistics()
+
+
+# ------------------------------------------------------------------------------------------------ bounds
+
+
+@pytest.mark.parametrize(
+    ("bounds", "why"),
+    [
+        (Bounds(bindings=1), "template nested: more than 1 bindings of its metavariables"),
+        (Bounds(instances=2), "template nested: a join with more than 2 bindings"),
+    ],
+)
+def test_too_many_are_refused_by_name_and_the_store_goes_on(bounds: Bounds, why: str) -> None:
+    program, facts = helping.program_of(NESTED), helping.facts_of(seen=CALLS)
+    (template,) = program.templates
+    for store in stores(facts, program):
+        with pytest.raises(TooWide, match=why):
+            statistics(template, store, bounds)
+        assert statistics(template, store).held
