@@ -64,7 +64,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: `name` for people, `project` groups runs of one program, `counts` by id of the template."""
+    """One run: `name` for people, `project` groups runs of one program, `counts` by id of the template.
+
+    `settings` are what the command line and the script set, by name; `schema` is the version of its facts.
+    """
 
     name: str
     project: str
@@ -73,6 +76,8 @@ class Run:
     torch: str = ""
     complete: bool = True
     trains: bool = True
+    schema: int = 0
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
