@@ -9,7 +9,6 @@ Instances about which missing facts leave a doubt are not counted: they would be
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import moments_in, relation
@@ -18,7 +17,7 @@ from tcrules.engine.limits import EvaluationLimit
 from tcrules.engine.plan.build import compile_body, violated
 from tcrules.engine.plan.plan import AntiJoin, Plan, Project, Scan, Union, columns
 from tcrules.engine.verdict import Doubt
-from tcrules.grammar.records import dataclass
+from tcrules.grammar.records import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,8 +52,8 @@ class Statistics:
         held: those for which the expectation holds, for each (bound, guard, free).
     """
 
-    triggers: Mapping[tuple[Fact, Fact], int] = MappingProxyType({})
-    held: Mapping[tuple[Fact, Fact, Fact], int] = MappingProxyType({})
+    triggers: Mapping[tuple[Fact, Fact], int] = field(default_factory=dict)
+    held: Mapping[tuple[Fact, Fact, Fact], int] = field(default_factory=dict)
 
 
 _BOUNDS = Bounds()
@@ -114,7 +113,7 @@ class _Counter:
 
     def with_free(self, instances: Plan) -> Statistics:
         """All instances, and those that hold for each value of the free metavariables."""
-        bound, guard, free = self.template.bound, self.template.guard, self.template.free
+        bound, guard = self.template.bound, self.template.guard
         first, second = len(bound), len(bound) + len(guard)
         triggers = self._numbers(instances, (*bound, *guard))
         holding = self._holding(instances)

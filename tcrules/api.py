@@ -51,13 +51,24 @@ def load_rules(
     return loading.load_rules(rules, library=library, parameters=parameters).program
 
 
-def infer(*runs: str | Path) -> str:
+def infer(*runs: str | Path, keep_unhealthy: bool = False) -> str:
     """Learn rules that hold on all of these healthy runs; the result is the text of a rule file.
+
+    Runs on which the shipped library alarms are left out, unless they are to be kept. What makes the rules doubtful
+    comes as a warning.
 
     Raises:
         InferError: there is nothing to learn.
         RunError: a run folder cannot be read.
     """
-    from tcrules.rules.infer import infer as learn
+    import warnings
 
-    return learn([Path(run) for run in runs]).text
+    from tcrules.health import LibraryHealth
+    from tcrules.rules.infer import infer as learn
+    from tcrules.rules.infer.collect import Means
+
+    means = Means(health=LibraryHealth(), keep_unhealthy=keep_unhealthy)
+    learned = learn([Path(run) for run in runs], means=means)
+    for warning in learned.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return learned.text

@@ -7,18 +7,18 @@ rules for single bindings (`candidates.py`, `guards.py`) → rules about pattern
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tcrules.rules.infer.model import Dropped, InferError, Inferred, Run
+from tcrules.rules.infer.model import Dropped, InferError, Inferred
 from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tcrules.rules.infer.collect import Means
 
 __all__ = ["Dropped", "InferError", "Inferred", "Options", "infer"]
-
-TYPICAL_RUNS = 3
 
 
 def infer(
@@ -28,76 +28,49 @@ def infer(
     templates: Sequence[Path] | None = None,
     options: Options = DEFAULTS,
     earlier: Path | None = None,
+    means: Means | None = None,
+    jobs: int = 1,
 ) -> Inferred:
     """Learn rules that hold in all of several healthy runs.
 
     Args:
         runs: run folders. Three or more that differ in seed, size or schedule keep accidents out.
-        progress: called with the number of runs that are read and the number of all.
+        progress: called with the number of parts of the reading that are done and of all.
         templates: template files (default: the shipped ones).
         options: thresholds, and stages to leave out.
         earlier: a file that was learned before: the result tells what changed, and keeps what was written by hand.
+        means: how runs are read: bounds, and the check that reference runs must pass.
+        jobs: cores to read runs with; with more than one, in processes of their own.
 
     Raises:
         InferError: there is nothing to learn from, or no rule was found.
         RunError: a run cannot be read.
+        Interrupted: by the user; what was read so far is kept beside the runs.
         TcrError: a template has faults, or the earlier file has.
         OSError: the earlier file cannot be read.
     """
-    from tcrules.rules.infer.collect import collect
+    from tcrules.rules.infer.collect import Means, collect
+    from tcrules.rules.infer.inputs import distinct, doubts, require_training
     from tcrules.rules.infer.learn import learn
     from tcrules.rules.infer.templates import load_templates
     from tcrules.rules.infer.update import update
     from tcrules.rules.infer.write import write
 
     before = None if earlier is None else earlier.read_text(encoding="utf-8")
-    paths = _distinct(runs)
+    given, chosen = distinct(runs), means or Means()
     loaded = load_templates(templates)
-    found, too_wide = collect(paths, loaded, progress)
-    _check_training(found)
+    collected = collect(given.paths, loaded, progress, chosen, jobs)
+    require_training(collected)
+    found = collected.runs
     lessons = learn(found, loaded.shapes, options)
-    dropped = (*too_wide, *lessons.dropped)
+    too_wide = [f"nothing is learned from template {one.rule}: {one.reason}" for one in collected.dropped]
+    warnings = (*given.warnings, *doubts(collected, kept_unhealthy=chosen.keep_unhealthy), *too_wide)
     if not lessons.rules:
         raise InferError(
             f"no rule holds in all of the {len(found)} runs that were given",
-            "give runs of one program which differ in seed, size or schedule only",
+            "\n".join(("give runs of one program which differ in seed, size or schedule only", *warnings)),
         )
     text = write(lessons.rules, loaded, found)
     changes = None if before is None else update(before, text, loaded.rules, str(earlier))
-    return Inferred(
-        changes.text if changes else text, len(lessons.rules), dropped, tuple(_warnings(found)), changes
-    )
-
-
-def _distinct(runs: Sequence[Path]) -> list[Path]:
-    paths = list({Path(run).resolve(): Path(run) for run in runs}.values())
-    if not paths:
-        raise InferError("no runs to learn from", "record some: tcrules record -o runs/a -- python train.py")
-    return paths
-
-
-def _check_training(runs: Sequence[Run]) -> None:
-    idle = [run.name for run in runs if not run.trains]
-    if idle:
-        raise InferError(
-            f"{'these runs do' if len(idle) > 1 else 'this run does'} not train: {', '.join(idle)} "
-            "(no step of an optimizer was recorded)",
-            "leave such runs out, or record more steps",
-        )
-
-
-def _warnings(runs: Sequence[Run]) -> list[str]:
-    found = []
-    if len(runs) < TYPICAL_RUNS:
-        found.append(
-            f"{len(runs)} run(s) given: with fewer than {TYPICAL_RUNS}, learned rules may state accidents"
-        )
-    elif len({run.command for run in runs}) == 1:
-        found.append("all runs have the same command: if they do not vary, learned rules may state accidents")
-    programs = sorted({run.project for run in runs})
-    if len(programs) > 1:
-        found.append(
-            f"runs of {len(programs)} programs: rules name nothing of one program ({'; '.join(programs)})"
-        )
-    found += [f"{run.name} did not come to its end" for run in runs if not run.complete]
-    return found
+    dropped = (*collected.dropped, *lessons.dropped)
+    return Inferred(changes.text if changes else text, len(lessons.rules), dropped, warnings, changes)

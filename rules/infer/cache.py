@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tcrules.rules.infer.model import Counts, Values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tcrules.instrument.runs import RunFolder
 
 #: File in a run folder.

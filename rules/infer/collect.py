@@ -1,11 +1,10 @@
-"""Runs to statistics: those that are not known yet are read in parallel, and what was counted is kept beside each run."""
+"""Runs to statistics: runs that are not known yet are read in parallel, and what was counted is kept beside each."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcrules.instrument.errors import RunError
@@ -16,6 +15,8 @@ from tcrules.rules.infer.reading import Means, Reading, Tick, count, left_to_do,
 from tcrules.rules.infer.workers import WorkerLost, each
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tcrules.rules.infer.templates import TemplateSet
 
 __all__ = ["CACHE", "Collected", "Interrupted", "Means", "Progress", "collect", "count"]
@@ -76,9 +77,7 @@ def collect(
     folders = _opened(paths)
     parts = [left_to_do(read_kept(folder), templates, means) for folder in folders]
     workers = max(1, min(jobs, sum(map(bool, parts))))
-    means = replace(
-        means, threads=max(1, jobs // workers), memory=(means.memory or MEMORY) // workers
-    )
+    means = replace(means, threads=max(1, jobs // workers), memory=(means.memory or MEMORY) // workers)
     done, found = 0, {}
 
     def tick() -> None:
@@ -109,7 +108,7 @@ def collect(
 
 
 def _together(readings: Sequence[Reading], means: Means) -> Collected:
-    alarms = {reading.run.name: reading.alarms for reading in readings if reading.alarms}
+    alarms = [(reading.run.name, reading.alarms) for reading in readings if reading.alarms]
     runs = [reading.run for reading in readings if means.keep_unhealthy or not reading.alarms]
     dropped = {one for reading in readings for one in reading.dropped}
     # A template that is too wide in one run says nothing of the others either: they would be compared with nothing.
@@ -118,7 +117,7 @@ def _together(readings: Sequence[Reading], means: Means) -> Collected:
     return Collected(
         tuple(sorted(runs, key=lambda run: (run.project, run.name))),
         tuple(sorted(dropped, key=lambda one: (one.rule, one.reason))),
-        tuple(sorted(alarms.items())),
+        tuple(sorted(alarms)),
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
+from tcrules.engine.reads import dependencies
 from tcrules.grammar import ast, print_statement
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.schema import SCHEMA_VERSION
-from tcrules.rules.infer.model import Shape
+from tcrules.rules.infer.model import InferError, Shape
 from tcrules.rules.infer.ranges import range_fault
 
 from tcrules import __version__
@@ -49,6 +50,32 @@ def shipped_templates() -> tuple[Path, ...]:
     return tuple(sorted(FOLDER.glob("*.tcr")))
 
 
+def shipped_file(name: str) -> Path | None:
+    """The shipped template file of a name; what an import with a bare name may mean."""
+    return path if (path := FOLDER / name).is_file() else None
+
+
+def template_files(given: Iterable[Path], *, shipped: bool = True) -> tuple[Path, ...]:
+    """Template files that a user names, after the shipped ones; of a folder all `.tcr` files.
+
+    Raises:
+        InferError: one is not there, a folder has none, or there is none at all.
+    """
+    files = list(shipped_templates()) if shipped else []
+    for path in given:
+        found = sorted(path.rglob("*.tcr")) if path.is_dir() else [path]
+        if not found:
+            raise InferError(f"the folder '{path}' has no template file", "its files must be named *.tcr")
+        if not found[0].exists():
+            raise InferError(
+                f"there is no template file '{path}'", "give a .tcr file or a folder of such files"
+            )
+        files += found
+    if not files:
+        raise InferError("no templates to learn from", "name some with --templates FILE")
+    return tuple(dict.fromkeys(files))
+
+
 def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
     """Read and analyse template files (default: the shipped ones).
 
@@ -56,7 +83,7 @@ def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
         TcrError: the files have faults, such as a metavariable over fingerprints; it carries all of them.
     """
     files = shipped_templates() if paths is None else tuple(paths)
-    loaded = load(map(str, files), find_files())
+    loaded = load(map(str, files), find_files(shipped_file))
     analysis = analyse(loaded.programs)
     if loaded.failed or analysis.program is None:
         raise TcrError((*loaded.diagnostics, *analysis.diagnostics), loaded.sources)
@@ -67,15 +94,29 @@ def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
         raise TcrError(misused, loaded.sources)
     rules = tuple(statement for statement in statements if isinstance(statement, ast.Rule))
     shapes = {template.invariant.id: shape_of(template) for template in analysis.program.templates}
-    return TemplateSet(analysis.program, trees, rules, shapes, _keys(trees, rules))
+    return TemplateSet(analysis.program, trees, rules, shapes, _keys(analysis.program, trees, statements))
 
 
-def _keys(trees: Mapping[str, ast.Template], rules: Iterable[ast.Rule]) -> dict[str, str]:
-    common = "\n".join([__version__, str(SCHEMA_VERSION), *map(print_statement, rules)])
-    return {
-        name: hashlib.sha256(f"{common}\n{print_statement(tree)}".encode()).hexdigest()[:16]
-        for name, tree in trees.items()
-    }
+def _keys(
+    program: Program, trees: Mapping[str, ast.Template], statements: Iterable[ast.Statement]
+) -> dict[str, str]:
+    """What statistics of a template depend on: its text without the documentation, and what it reads."""
+    common = f"{__version__} {SCHEMA_VERSION}"
+    texts: dict[str, list[str]] = {}
+    for statement in statements:
+        if isinstance(statement, ast.Rule):
+            texts.setdefault(statement.head.relation, []).append(print_statement(statement))
+        elif isinstance(statement, ast.RelationDeclaration):
+            texts.setdefault(statement.name, []).append(print_statement(statement))
+    keys = {}
+    for template in program.templates:
+        invariant = template.invariant
+        read = dependencies(program, [invariant.each, *invariant.expect])
+        helpers = sorted(text for name in read for text in texts.get(name, ()))
+        own = print_statement(replace(trees[invariant.id], doc=()))
+        content = "\n".join([common, *helpers, own])
+        keys[invariant.id] = hashlib.sha256(content.encode()).hexdigest()[:16]
+    return keys
 
 
 def shape_of(template: Template) -> Shape:

@@ -11,7 +11,7 @@ import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,10 +35,11 @@ class WorkerLost(Exception):
 
 
 @dataclass(slots=True)
-class _Worker(Generic[T]):
+class _Worker:
     process: BaseProcess
     pipe: Connection
-    item: T | None = None
+    #: What it works on; None: it waits.
+    item: Any = None
 
 
 def each(
@@ -64,49 +65,49 @@ def each(
     try:
         for worker in workers:
             _give(worker, waiting)
-        while busy := {worker.pipe: worker for worker in workers if worker.item is not None}:
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
+        while busy := {id(worker.pipe): worker for worker in workers if worker.item is not None}:
+            for pipe in wait([worker.pipe for worker in busy.values()]):
+                worker = busy[id(pipe)]
                 kind, answer = _answer(worker)
                 if kind == "tick":
                     tick()
                 elif kind == "failed":
                     raise answer
                 else:
-                    item = worker.item
+                    finished = worker.item
                     _give(worker, waiting)
-                    yield item, answer  # type: ignore[misc]
+                    yield finished, answer
     finally:
         _end(workers)
 
 
-def _start(work: Callable[[T, Callable[[], None]], R]) -> _Worker[T]:
+def _start(work: Callable[[T, Callable[[], None]], R]) -> _Worker:
     # A copy of this process has all modules that are loaded here; elsewhere they are loaded anew.
     known = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("fork" if "fork" in known else None)
     here, there = context.Pipe()
-    process = context.Process(target=_serve, args=(work, there), daemon=True)  # type: ignore[attr-defined]
+    process = context.Process(target=_serve, args=(work, there), daemon=True)
     process.start()
     there.close()
     return _Worker(process, here)
 
 
-def _give(worker: _Worker[T], waiting: list[T]) -> None:
+def _give(worker: _Worker, waiting: list[Any]) -> None:
     worker.item = waiting.pop() if waiting else None
     if worker.item is not None:
         worker.pipe.send(worker.item)
 
 
-def _answer(worker: _Worker[T]) -> tuple[str, object]:
+def _answer(worker: _Worker) -> tuple[str, Any]:
     try:
-        answer: tuple[str, object] = worker.pipe.recv()
+        answer: tuple[str, Any] = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join(PATIENCE)
         raise WorkerLost(worker.item, worker.process.exitcode) from None
     return answer
 
 
-def _end(workers: Sequence[_Worker[T]]) -> None:
+def _end(workers: Sequence[_Worker]) -> None:
     for worker in workers:
         worker.process.terminate()
     for worker in workers:
@@ -125,11 +126,9 @@ def _serve(work: Callable[[T, Callable[[], None]], R], pipe: Connection) -> None
         while True:
             item = pipe.recv()
             try:
-                done = work(item, lambda: pipe.send(("tick", None)))
+                pipe.send(("done", work(item, lambda: pipe.send(("tick", None)))))
             except Exception as fault:
                 pipe.send(("failed", fault))
-            else:
-                pipe.send(("done", done))
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import Decorated, remark, result_console, suggest
+from tcrules.cli.common import Decorated, remark, result_console, selection, suggest
+from tcrules.cli.progress import part_bar
+from tcrules.cli.writing import write_whole
 from tcrules.rules.infer.options import STAGES, Options, thresholds
 
 if TYPE_CHECKING:
     from tcrules.rules.infer.update import Update
 
+#: Exit code of a command that Ctrl-C ended, as shells have it.
+INTERRUPTED = 130
 EPILOG = """\b
 Examples:
   tcrules infer --runs runs/a runs/b runs/c -o project.tcr
   tcrules infer --runs runs/* -o project.tcr
   tcrules infer --runs runs/* --update project.tcr                    # what would change
   tcrules infer --runs runs/* --update project.tcr -o project.tcr     # change it
+  tcrules infer --runs runs/* --templates mine.tcr -o project.tcr     # learn rules of your own kinds, too
+
+\b
+Exit codes: 0 rules were learned, 2 no rule could be, 130 interrupted: the next call goes on from there.
 """
 
 
@@ -101,6 +111,23 @@ def threshold_options(command: Decorated) -> Decorated:
     "--without", multiple=True, type=click.Choice(STAGES), metavar="STAGE",
     help=f"Leave a stage of learning out, to see what it is worth: {', '.join(STAGES)}; can be repeated.",
 )  # fmt: skip
+@click.option(
+    "--templates", multiple=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER",
+    help="Templates (.tcr) of your own, beside the shipped ones; can be repeated.",
+)  # fmt: skip
+@click.option(
+    "--only-templates", is_flag=True, help="Learn from --templates only, not from the shipped ones."
+)
+@click.option(
+    "--most-bindings", type=click.IntRange(min=1), default=100_000, show_default=True, metavar="N",
+    help="Give a template up that has more bindings of its metavariables in a run.",
+)  # fmt: skip
+@click.option(
+    "--keep-unhealthy", is_flag=True, help="Learn also from runs on which the shipped library alarms."
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Cores to use (default: all of the machine)."
+)
 @threshold_options
 def command(
     runs: tuple[Path, ...],
@@ -108,25 +135,49 @@ def command(
     earlier: Path | None,
     verbose: bool,
     without: tuple[str, ...],
+    templates: tuple[Path, ...],
+    only_templates: bool,
+    most_bindings: int,
+    keep_unhealthy: bool,
+    jobs: int | None,
     **limits: float,
 ) -> None:
     """Learn rules that hold on healthy runs and write them as a rule file.
 
     Three runs or more, which differ in seed, size or schedule, keep accidents out.
     """
+    from tcrules.health import LibraryHealth
     from tcrules.rules.infer import infer
+    from tcrules.rules.infer.collect import Interrupted, Means
+    from tcrules.rules.infer.templates import template_files
 
     if output is None and earlier is None:
         raise click.UsageError("Missing option '-o' / '--output' (or --update).")
     options = Options(**limits, without=frozenset(without))  # type: ignore[arg-type]
-    learned = infer(list(runs), options=options, earlier=earlier)
+    health = LibraryHealth(tuple(path for path in selection().rules if path != output))
+    means = Means(bindings=most_bindings, health=health, keep_unhealthy=keep_unhealthy)
+    try:
+        with part_bar("reading runs") as progress:
+            learned = infer(
+                list(runs),
+                progress,
+                templates=template_files(templates, shipped=not only_templates),
+                options=options,
+                earlier=earlier,
+                means=means,
+                jobs=jobs or os.cpu_count() or 1,
+            )
+    except KeyboardInterrupt as stop:
+        how_far = f": {stop}" if isinstance(stop, Interrupted) else ""
+        remark(f"tcrules: interrupted{how_far}; nothing is written")
+        remark("tcrules: what was counted is kept beside the runs: the same command goes on from there")
+        sys.exit(INTERRUPTED)
     for warning in learned.warnings:
         remark(f"tcrules: {warning}")
     if learned.update is not None:
         show_update(learned.update)
     if output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(learned.text, encoding="utf-8")
+        write_whole(output, learned.text)
         remark(f"tcrules: {learned.rules} rules written to {output}")
     if learned.dropped and not verbose:
         remark(f"tcrules: {len(learned.dropped)} candidates left out; -v says why")

@@ -1,4 +1,4 @@
-"""A bar for work that takes long: on a terminal only, on stderr."""
+"""Bars for work that takes long: on a terminal only, on stderr."""
 
 from __future__ import annotations
 
@@ -23,3 +23,18 @@ def byte_bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda read: progress.advance(task, read)
+
+
+@contextmanager
+def part_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that is told how many parts of the work are done and how many there are."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

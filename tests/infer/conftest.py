@@ -20,8 +20,17 @@ MakeRun: TypeAlias = Callable[..., Path]
 NEUTRAL: dict[str, object] = {"int": 0, "float": 0.0, "bool": False, "string": ""}
 
 
-def write_run(path: Path, facts: Facts, command: str = "python train.py", status: str = "finished") -> Path:
-    """A sealed run folder; columns that a fact leaves out have the neutral value of their type."""
+def write_run(
+    path: Path,
+    facts: Facts,
+    command: str = "python train.py",
+    status: str = "finished",
+    **manifest_entries: object,
+) -> Path:
+    """A sealed run folder; columns that a fact leaves out have the neutral value of their type.
+
+    Entries of the manifest are those of a run that went well, unless they are given.
+    """
     (path / "facts").mkdir(parents=True)
     fact = 0
     with duckdb.connect() as connection:
@@ -45,7 +54,7 @@ def write_run(path: Path, facts: Facts, command: str = "python train.py", status
         "exit_code": 0, "host": "h", "pid": 1, "python": "3", "torch": "2.9", "sealed": True, "processes": [trainer],
         "notes": [],
     }  # fmt: skip
-    (path / "run.json").write_text(json.dumps(manifest))
+    (path / "run.json").write_text(json.dumps({**manifest, **manifest_entries}))
     return path
 
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tcrules.engine.patterns import glob
 from tcrules.rules.infer.candidates import Table, candidates, merged
-from tcrules.rules.infer.collect import script_of
 from tcrules.rules.infer.filters import reduce_orders, tally
 from tcrules.rules.infer.generalise import generalise
 from tcrules.rules.infer.guards import Cell, learn_guard, matches
@@ -15,6 +14,7 @@ from tcrules.rules.infer.learn import family_risk, learn
 from tcrules.rules.infer.model import Choice, Counts, Evidence, Learned, Literal, Pattern, Run, Shape
 from tcrules.rules.infer.names import cover
 from tcrules.rules.infer.options import Options
+from tcrules.rules.infer.reading import script_of
 
 PLAIN = Shape("t", (("P", "param"),), (), (), frozenset({"default"}))
 VALUED = Shape("t", (("P", "param"),), (("N", "int"),), (), frozenset({"default", "set", "once"}))
