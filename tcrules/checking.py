@@ -20,9 +20,10 @@ from tcrules.report.explaining import add_missing, violation_graph
 from tcrules.report.fold import fold, location_predicate
 from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.links import object_links, single_component
-from tcrules.report.model import GapNote, Report, Suppressed, Violation
+from tcrules.report.model import GapNote, Report, RuleText, Suppressed, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
 from tcrules.report.tree import as_tree
+from tcrules.rules.catalogue import read_documentation
 from tcrules.selection import Selection, load_query, load_selection
 from tcrules.suppressing import Sorted, sort_out
 
@@ -150,7 +151,12 @@ def _report(run: RunFolder, program: Program, store: Store, breaches: Sorted) ->
         processes=max(1, sum(process.get("role") == "trainer" for process in run.manifest.processes)),
         suppressed=tuple(_suppressed(program, store, breaches)),
         cautions=breaches.cautions,
+        rules={invariant.id: _rule_text(invariant) for invariant in program.invariants},
     )
+
+
+def _rule_text(invariant: Invariant) -> RuleText:
+    return RuleText(invariant.severity, invariant.tags, *read_documentation(invariant.doc.splitlines()))
 
 
 def _violations(program: Program, store: Store, breaches: Sorted) -> list[Violation]:

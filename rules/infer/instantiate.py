@@ -128,7 +128,9 @@ def _filled(node: _Node, filling: Mapping[str, Filling]) -> _Node:
 
     def constant(meta: ast.MetaVariable) -> object:
         given = filling[meta.name]
-        return ast.Variable(meta.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
+        return (
+            ast.Variable(meta.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
+        )
 
     return cast("_Node", _mapped(node, constant))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from tcrules.engine.ir import Value
     from tcrules.selection import Selection
 
+#: Formats for programs; each but the first is a module of the report's folder.
+WRITERS = ("json", "sarif", "junit", "github")
+
 EPILOG = """\b
 Examples:
   tcrules check runs/a
   tcrules check runs/a --rules project.tcr --param warmup=100
   tcrules check runs/a --only optimizer --format json | jq .summary
+  tcrules check runs/a --format sarif > tcrules.sarif
   tcrules check runs/a --profile
   tcrules check runs/a --follow
 
@@ -40,7 +45,10 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 @click.command(epilog=EPILOG)
 @run_argument
 @selection_options
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--format", "form", type=click.Choice(["text", *WRITERS]), default="text", show_default=True,
+    help="How to write the report: for people, for programs, for code scanning, for continuous integration.",
+)  # fmt: skip
 @click.option(
     "--follow", is_flag=True, help="First follow a run that is being recorded, until it ends or Ctrl-C."
 )
@@ -82,6 +90,8 @@ def show(run: Path, chosen: Selection, form: str, *, verbose: bool, profile: boo
         from tcrules.report.json_report import as_json
 
         click.echo(as_json(report, costs if profile else None))
+    elif form in WRITERS:
+        click.echo(getattr(import_module(f"tcrules.report.{form}"), f"as_{form}")(report))
     else:
         from tcrules.report.terminal import write
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tcrules.engine.verdict import RuleVerdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "LOUD",
@@ -15,6 +19,7 @@ __all__ = [
     "GapNote",
     "Location",
     "Report",
+    "RuleText",
     "RuleVerdict",
     "Suppressed",
     "Violation",
@@ -101,6 +106,16 @@ class GapNote:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleText:
+    """What a rule says of itself: `summary` is its sentence, `sections` are why, example, false alarms, see."""
+
+    severity: str
+    tags: tuple[str, ...]
+    summary: str
+    sections: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The outcome of checking one run. Violations are ordered: roots first, then by cluster and step."""
 
@@ -113,6 +128,7 @@ class Report:
     processes: int = 1
     suppressed: tuple[Suppressed, ...] = ()
     cautions: tuple[Caution, ...] = ()
+    rules: Mapping[str, RuleText] = field(default_factory=dict)
 
     def status(self, rule: str) -> str:
         """The verdict on a rule, or "suppressed" where it is violated and all of its violations are meant."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from tcrules.instrument.schema import SPARSE
 from tcrules.report.model import LOUD, Report, RuleVerdict, Violation
+from tcrules.report.stories import stories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,13 +25,11 @@ def write(report: Report, console: Console, *, verbose: bool = False) -> None:
     console.print(_headline(report))
     roots = [violation for violation in report.violations if violation.root]
     others = [violation for violation in report.violations if not violation.root]
-    for root in roots:
-        twins, rest = _twins(root, others)
+    for story in stories(report.violations):
         console.print()
-        console.print(_violation(root, len(twins)))
-        consequences = [violation for violation in rest if violation.cluster == root.cluster]
-        if consequences:
-            console.print(Text(f"   explains {_listed(consequences)}", style="dim"))
+        console.print(_violation(story.root, len(story.twins)))
+        if story.consequences:
+            console.print(Text(f"   explains {story.explained()}", style="dim"))
     _write_consequences(roots, others, console, verbose)
     console.print()
     _write_rules(report, console, verbose)
@@ -129,11 +127,6 @@ def _twins(violation: Violation, others: Sequence[Violation]) -> tuple[list[Viol
     """Violations of the same rule in the same cluster, which are told in one breath; and the others."""
     twins = [o for o in others if (o.rule, o.cluster) == (violation.rule, violation.cluster)]
     return twins, [o for o in others if o not in twins]
-
-
-def _listed(violations: Sequence[Violation]) -> str:
-    counts = Counter(violation.rule for violation in violations)
-    return ", ".join(f"{rule} ({number}×)" if number > 1 else rule for rule, number in counts.items())
 
 
 def _write_consequences(

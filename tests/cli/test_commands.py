@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import resource
+from importlib.resources import files
 from io import StringIO
 from pathlib import Path
 
+import jsonschema
 import pytest
 from click.testing import CliRunner, Result
 
@@ -46,6 +48,24 @@ def test_check_json(runs: Path):
     assert data["summary"]["held"] > 5
     assert data["verdicts"]["gradients-start-empty"]["status"] == "violated"
     assert [v["id"] for v in data["violations"]] == [f"V{n}" for n in range(1, len(data["violations"]) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("form", "begin"), [("sarif", "{"), ("junit", "<?xml"), ("github", "::error title=gradients-start-empty")]
+)
+def test_formats_of_other_tools(runs: Path, form: str, begin: str):
+    result = call("check", runs / "faulty", "--format", form)
+    assert (result.exit_code, result.stdout.startswith(begin)) == (1, True)
+    assert "gradients-start-empty" in result.stdout and "train.py" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("schema", "command"), [("report", ("check", "--format", "json")), ("explanation", ("explain", "--json"))]
+)
+def test_shipped_schemas(runs: Path, schema: str, command: tuple[str, ...]):
+    told = json.loads((files("tcrules.report") / "schemas" / f"{schema}.json").read_text("utf-8"))
+    found = json.loads(call(command[0], runs / "faulty", *command[1:]).stdout)
+    jsonschema.Draft202012Validator(told).validate(found)
 
 
 def test_only_selects_by_id_and_by_tag(runs: Path):
