@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from tcrules.rules.infer.guards import Cell, learn_guard, runs_with
+from tcrules.rules.infer.guards import Cell, learn_guards, matches, runs_with
 from tcrules.rules.infer.model import Choice, Counts, Dropped, Evidence, Filling, Learned, Shape, Values
 from tcrules.rules.infer.options import DEFAULTS, Options
 
@@ -97,10 +97,10 @@ def _rules(table: Table, bound: Values, options: Options) -> Iterator[Learned]:
     holding = False
     for free in table.frees(bound):
         cells = table.cells(bound, [free])
-        guard = learn_guard(cells, table.guards, table.least_units, table.least_triggers, options)
-        if guard is not None:
+        for guard in learn_guards(cells, shape.guard, table.least_units, table.least_triggers, options):
             holding = True
-            yield Learned(shape.id, _filled(shape, bound, free), guard, evidence(cells))
+            kept = [cell for cell in cells if matches(guard, table.guards, cell.values)]
+            yield Learned(shape.id, _filled(shape, bound, free), guard, evidence(kept))
     if not holding and "set" in shape.tags:
         yield from _choice(table, bound, options.largest_choice)
 

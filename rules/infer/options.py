@@ -28,6 +28,9 @@ class Options:
         default=3, metadata={"doc": "Values of one expectation that may be joined by `or`."}
     )
     longest_guard: int = field(default=3, metadata={"doc": "Conditions that one guard may join by `and`."})
+    most_disjuncts: int = field(
+        default=3, metadata={"doc": "Guards of one candidate; each gives a rule of its own."}
+    )
     most_guard_values: int = field(
         default=12, metadata={"doc": "Values of a guard variable above which it names things, not classes."}
     )

@@ -9,7 +9,7 @@ from tcrules.engine.patterns import glob
 from tcrules.rules.infer.candidates import Table, candidates, merged
 from tcrules.rules.infer.filters import reduce_orders, tally
 from tcrules.rules.infer.generalise import generalise
-from tcrules.rules.infer.guards import Cell, learn_guard, matches
+from tcrules.rules.infer.guards import Cell, learn_guards, matches
 from tcrules.rules.infer.learn import family_risk, learn
 from tcrules.rules.infer.model import Choice, Counts, Evidence, Learned, Literal, Pattern, Run, Shape
 from tcrules.rules.infer.names import cover
@@ -65,6 +65,10 @@ def test_the_broadest_pattern_without_a_counterexample_is_taken(
 # ------------------------------------------------------------------------------------------------ guards
 
 
+A, B = [("A", "bool")], [("B", "string")]
+AB = [*A, *B]
+
+
 def cell(values: tuple[object, ...], *per_run: tuple[int, int]) -> Cell:
     return Cell(
         values, {i: n for i, (n, _) in enumerate(per_run)}, {i: f for i, (_, f) in enumerate(per_run)}
@@ -72,11 +76,11 @@ def cell(values: tuple[object, ...], *per_run: tuple[int, int]) -> Cell:
 
 
 def test_no_guard_is_learned_where_nothing_fails() -> None:
-    assert learn_guard([cell(("x",), (5, 0), (5, 0)), cell(("y",), (5, 0), (5, 0))], ["B"], 2) == ()
+    assert learn_guards([cell(("x",), (5, 0), (5, 0)), cell(("y",), (5, 0), (5, 0))], B, 2) == [()]
 
 
 def test_a_flag_that_never_varied_is_kept_at_its_value() -> None:
-    assert learn_guard([cell((False, "x"), (5, 0), (5, 0))], ["A", "B"], 2) == (Literal("A", "=", False),)
+    assert learn_guards([cell((False, "x"), (5, 0), (5, 0))], AB, 2) == [(Literal("A", "=", False),)]
 
 
 def test_a_planted_guard_is_found() -> None:
@@ -85,7 +89,7 @@ def test_a_planted_guard_is_found() -> None:
         cell((True, "y"), (5, 0), (4, 0)),
         cell((False, "x"), (5, 3), (5, 1)),
     ]
-    assert learn_guard(cells, ["A", "B"], 2) == (Literal("A", "=", True),)
+    assert learn_guards(cells, AB, 2) == [(Literal("A", "=", True),)]
 
 
 def test_a_conjunction_is_found_where_no_single_literal_separates() -> None:
@@ -95,20 +99,20 @@ def test_a_conjunction_is_found_where_no_single_literal_separates() -> None:
         cell((False, "x"), (5, 1), (5, 1)),
         cell((False, "y"), (5, 2), (5, 2)),
     ]
-    assert learn_guard(cells, ["A", "B"], 2) == (Literal("A", "=", True), Literal("B", "=", "x"))
+    assert learn_guards(cells, AB, 2) == [(Literal("A", "=", True), Literal("B", "=", "x"))]
 
 
 def test_a_guard_that_rests_on_an_accident_of_one_run_is_not_learned() -> None:
     cells = [cell((True,), (5, 0), (4, 0)), cell((False,), (5, 1), (5, 0))]
-    assert learn_guard(cells, ["A"], 2) is None
+    assert learn_guards(cells, A, 2) == []
 
 
 def test_a_guard_needs_instances_in_two_runs() -> None:
-    assert learn_guard([cell((True,), (5, 0), (0, 0)), cell((False,), (5, 1), (5, 1))], ["A"], 2) is None
+    assert learn_guards([cell((True,), (5, 0), (0, 0)), cell((False,), (5, 1), (5, 1))], A, 2) == []
 
 
 def test_failures_that_no_guard_explains_give_no_rule() -> None:
-    assert learn_guard([cell((True,), (5, 1), (5, 1)), cell((False,), (5, 1), (5, 1))], ["A"], 2) is None
+    assert learn_guards([cell((True,), (5, 1), (5, 1)), cell((False,), (5, 1), (5, 1))], A, 2) == []
 
 
 vectors = st.tuples(st.booleans(), st.sampled_from(["x", "y", "z"]))
@@ -118,8 +122,7 @@ counted = st.integers(0, 5).flatmap(lambda n: st.tuples(st.just(n), st.integers(
 @given(st.dictionaries(vectors, st.lists(counted, min_size=2, max_size=3), max_size=6))
 def test_a_guard_never_keeps_a_failure(cells: dict[tuple[bool, str], list[tuple[int, int]]]) -> None:
     made = [cell(values, *numbers) for values, numbers in cells.items()]
-    guard = learn_guard(made, ["A", "B"], 2)
-    if guard is not None:
+    for guard in learn_guards(made, AB, 2):
         assert all(one.pure for one in made if matches(guard, ["A", "B"], one.values))
 
 
