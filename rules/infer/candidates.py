@@ -1,94 +1,38 @@
-"""From statistics to rules without generalisation: bindings with support, guards, small sets of values."""
+"""From statistics to rules without generalisation: bindings with support, guards, small sets of values, settings."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from tcrules.rules.infer.family import Table, is_text_of
 from tcrules.rules.infer.guards import Cell, learn_guards, matches, runs_with
-from tcrules.rules.infer.model import Choice, Counts, Dropped, Evidence, Filling, Learned, Shape, Values
+from tcrules.rules.infer.model import Choice, Configured, Dropped, Evidence, Filling, Learned, Shape, Values
 from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
+    from tcrules.engine.ir import Value
 
-class Table:
-    """The statistics of one template in all units (runs, or projects of several runs), indexed by binding."""
-
-    def __init__(self, shape: Shape, units: Sequence[Counts], options: Options = DEFAULTS) -> None:
-        self.shape = shape
-        self.units = len(units)
-        self.least_units = min(options.least_runs, len(units))
-        self.least_triggers = 1 if shape.once else options.least_triggers
-        self.guards = tuple(name for name, _ in shape.guard)
-        self._triggers: dict[Values, dict[Values, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
-        self._held: dict[tuple[Values, Values], dict[Values, dict[int, int]]] = defaultdict(
-            lambda: defaultdict(dict)
-        )
-        for unit, counts in enumerate(units):
-            for (bound, guard), number in counts.triggers.items():
-                self._triggers[bound][guard][unit] = number
-            for (bound, guard, free), number in counts.held.items():
-                self._held[bound, free][guard][unit] = number
-        self._frees: dict[Values, set[Values]] = defaultdict(set)
-        for bound, free in self._held:
-            self._frees[bound].add(free)
-
-    def bindings(self) -> Iterator[Values]:
-        """Bound metavalues that occur, in a fixed order."""
-        yield from sorted(self._triggers, key=order)
-
-    def supported(self, bound: Values) -> bool:
-        """Enough instances in enough units, or some in every one of three or more."""
-        cells = self.cells(bound, ())
-        enough = len(runs_with(cells, self.least_triggers)) >= self.least_units
-        return enough or len(runs_with(cells, 1)) == self.units > self.least_units
-
-    def frees(self, bound: Values) -> list[Values]:
-        """Values of the free metavariables for which the expectation held at least once (or the empty one)."""
-        found = sorted(self._frees[bound], key=order)
-        return found if self.shape.free else [()]
-
-    def cells(self, bound: Values, frees: Iterable[Values]) -> list[Cell]:
-        """Triggers and failures by guard values; held instances of several free values add up."""
-        chosen = list(frees)
-        cells = []
-        for guard, triggers in sorted(self._triggers[bound].items(), key=lambda item: order(item[0])):
-            held = [
-                self._held[bound, free].get(guard, {}) if (bound, free) in self._held else {}
-                for free in chosen
-            ]
-            failures = {unit: n - sum(one.get(unit, 0) for one in held) for unit, n in triggers.items()}
-            cells.append(Cell(guard, triggers, failures))
-        return cells
-
-
-def order(values: Iterable[object]) -> tuple[tuple[str, str], ...]:
-    """A key that sorts tuples of values of mixed types, the same for every order of the runs."""
-    return tuple(
-        (type(value).__name__, f"{value:020d}" if type(value) is int else str(value)) for value in values
-    )
+#: Types of values that settings may be equal to; a flag is equal to too many of them.
+_SETTABLE = frozenset({"int", "float", "string"})
+#: Settings that make runs differ without meaning anything that a rule could be about.
+_MEANINGLESS = ("seed", "path", "dir", "file", "port")
 
 
 def candidates(table: Table, options: Options = DEFAULTS) -> tuple[list[Learned], list[Dropped]]:
     """The rules of one template that hold in all units, each for one binding."""
     found: list[Learned] = []
     dropped: list[Dropped] = []
-    fallible = _fallible(table)
     for bound in table.bindings():
         if not table.supported(bound):
-            dropped.append(Dropped(_label(table, bound), "too few instances in too few runs"))
+            dropped.append(unsupported(table, bound))
             continue
         rules = list(_rules(table, bound, options))
-        kept = [rule for rule in rules if table.shape.default or rule.guard or fallible(rule)]
-        if len(kept) < len(rules):
-            dropped.append(
-                Dropped(_label(table, bound), "its expectation could not fail: nothing like it ever failed")
-            )
         if not rules:
-            dropped.append(Dropped(_label(table, bound), "it fails, and no guard with support explains when"))
-        found += kept
+            dropped.append(_failing(table, bound))
+        found += rules
     return found, dropped
 
 
@@ -101,22 +45,65 @@ def _rules(table: Table, bound: Values, options: Options) -> Iterator[Learned]:
             holding = True
             kept = [cell for cell in cells if matches(guard, table.guards, cell.values)]
             yield Learned(shape.id, _filled(shape, bound, free), guard, evidence(kept))
-    if not holding and "set" in shape.tags:
-        yield from _choice(table, bound, options.largest_choice)
+    if not holding and len(shape.free) == 1:
+        if options.runs("generalisation") and (key := _configured(table, bound)) is not None:
+            yield _of(table, bound, key)
+        elif "set" in shape.tags:
+            yield from _choice(table, bound, options.largest_choice)
 
 
 def _choice(table: Table, bound: Values, largest: int) -> Iterator[Learned]:
     """Values of the one free metavariable of which each instance has one, all seen in enough units."""
     frees = table.frees(bound)
-    cells = table.cells(bound, frees)
     seen = [len(runs_with(_holding(table, bound, free), 1)) for free in frees]
     if not 2 <= len(frees) <= largest or min(seen) < table.least_units:
         return
-    if any(failures for cell in cells for failures in cell.failures.values()):
-        return
-    choice = Choice(tuple(free[0] for free in frees))
-    filling = (*_filled(table.shape, bound, ())[: len(bound)], (table.shape.free[0][0], choice))
-    yield Learned(table.shape.id, filling, (), evidence(cells))
+    if all(cell.pure for cell in table.cells(bound, frees)):
+        yield _of(table, bound, Choice(tuple(free[0] for free in frees)))
+
+
+def _configured(table: Table, bound: Values) -> Configured | None:
+    """What each unit was configured with and is the one value that holds there; it varies, and nothing else fits.
+
+    A setting that never varied could be equal by accident: then the constant says the same.
+    """
+    if table.shape.free[0][1] not in _SETTABLE:
+        return None
+    held = [_constants(table, bound, place) for place in range(len(table.units))]
+    triggered = [place for place, values in enumerate(held) if values is not None]
+    if len(triggered) < table.least_units:
+        return None
+    keys = set.intersection(*(set(table.units[place].settings) for place in triggered))
+    fitting = [
+        key
+        for key in keys
+        if all(
+            any(is_text_of(table.units[place].settings[key], value) for value in held[place] or ())
+            for place in triggered
+        )
+        and len({table.units[place].settings[key] for place in triggered}) > 1
+        and not any(word in key.lower() for word in _MEANINGLESS)
+    ]
+    return Configured(min(fitting, key=lambda key: (len(key), key))) if fitting else None
+
+
+def _constants(table: Table, bound: Values, place: int) -> list[Value] | None:
+    """Values of the one free metavariable that hold in all instances of a unit; None where it has no instance."""
+    alone = table.cells(bound, ())
+    if not any(cell.triggers.get(place) for cell in alone):
+        return None
+    return [
+        free[0]
+        for free in table.frees(bound)
+        if not any(cell.failures.get(place) for cell in table.cells(bound, [free]))
+    ]
+
+
+def _of(table: Table, bound: Values, free: Filling) -> Learned:
+    """A rule without guard about one free metavariable."""
+    shape = table.shape
+    filling = (*_filled(shape, bound, ()), (shape.free[0][0], free))
+    return Learned(shape.id, filling, (), evidence(table.cells(bound, ())))
 
 
 def _holding(table: Table, bound: Values, free: Values) -> list[Cell]:
@@ -141,44 +128,34 @@ def _filled(shape: Shape, bound: Values, free: Values) -> tuple[tuple[str, Filli
     return tuple(zip(names, (*bound, *free), strict=False))
 
 
-class _fallible:
-    """Whether something that shares a metavalue with a rule (or anything, where it has none) ever failed."""
-
-    def __init__(self, table: Table) -> None:
-        self.failed: set[tuple[int, str]] = set()
-        self.any = False
-        everything = sorted({free for bound in table.bindings() for free in table.frees(bound)}, key=order)
-        for bound in table.bindings():
-            for free in everything:
-                if not all(cell.pure for cell in table.cells(bound, [free])):
-                    self.any = True
-                    self.failed |= {(place, repr(value)) for place, value in enumerate((*bound, *free))}
-
-    def __call__(self, rule: Learned) -> bool:
-        values = [filling for _, filling in rule.filling]
-        if not values:
-            return self.any
-        return any((place, repr(value)) in self.failed for place, value in enumerate(values))
+# ------------------------------------------------------------------------------------------------ what is left out
 
 
-def _label(table: Table, bound: Values) -> str:
-    names = (name for name, _ in table.shape.bound)
-    inside = ", ".join(f"{name}: {value}" for name, value in zip(names, bound, strict=True))
-    return f"{table.shape.id}({inside})"
+def unsupported(table: Table, bound: Values) -> Dropped:
+    """A binding with too few instances in too few units."""
+    found = evidence(table.cells(bound, ()))
+    reason = (
+        f"{found.triggers} instances in {found.runs} of {len(table.units)} runs; "
+        f"needed are {table.least_triggers} in each of {table.least_units}"
+    )
+    lower = "--least-triggers 1" if found.runs >= table.least_units else f"--least-runs {found.runs}"
+    return Dropped(label(table.shape, bound), reason, "support", lower)
 
 
-def merged(parts: Sequence[Counts]) -> Counts:
-    """Statistics add up."""
-    triggers: dict[tuple[Values, Values], int] = defaultdict(int)
-    held: dict[tuple[Values, Values, Values], int] = defaultdict(int)
-    for part in parts:
-        for trigger, number in part.triggers.items():
-            triggers[trigger] += number
-        for holding, number in part.held.items():
-            held[holding] += number
-    return Counts(dict(triggers), dict(held))
+def _failing(table: Table, bound: Values) -> Dropped:
+    """The value of the free metavariables that fails least says how far the candidate is from a rule."""
+
+    def failures(free: Values) -> int:
+        return sum(sum(cell.failures.values()) for cell in table.cells(bound, [free]))
+
+    triggers = evidence(table.cells(bound, ())).triggers
+    nearest = min(table.frees(bound), key=failures, default=None)
+    if nearest is None:
+        return Dropped(label(table.shape, bound), f"none of {triggers} instances holds", "failures")
+    reason = f"{failures(nearest)} of {triggers} instances fail, and no guard with support explains when"
+    return Dropped(label(table.shape, bound, nearest), reason, "failures")
 
 
-def by_template(runs: Sequence[Mapping[str, Counts]], template: str) -> list[Counts]:
-    """The statistics of one template in each run."""
-    return [run.get(template, Counts()) for run in runs]
+def label(shape: Shape, bound: Values, free: Values = ()) -> str:
+    """A candidate in a few words."""
+    return f"{shape.id}({', '.join(f'{name}: {value}' for name, value in _filled(shape, bound, free))})"

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tcrules.grammar import ast
-from tcrules.rules.infer.model import Choice, Filling, Interval, Learned, Pattern
+from tcrules.rules.infer.model import Choice, Configured, Filling, Interval, Learned, Pattern
 from tcrules.rules.infer.names import EVERY
 from tcrules.rules.infer.ranges import RANGE, bounded, limits
 
@@ -26,7 +26,8 @@ def instantiate(template: ast.Template, rule: Learned, name: str) -> ast.Invaria
     """The invariant that a rule stands for, without documentation.
 
     `V = ?M` in `each` becomes `V = constant`, a test of a pattern, or nothing (any name); elsewhere the metavariable
-    becomes the constant, or a variable with such a test. A choice gives an alternative of `expect` for each value.
+    becomes the constant, or a variable with such a test. A choice gives an alternative of `expect` for each value. Of
+    a setting the instance needs to have one at all, and `expect` that it has one of that value.
     """
     filling = dict(rule.filling)
     each = [literal for one in template.each for literal in _settled(one, filling)]
@@ -38,14 +39,18 @@ def instantiate(template: ast.Template, rule: Learned, name: str) -> ast.Invaria
     ]
     each += [ast.Comparison(g.op, ast.Variable(g.variable), ast.Constant(g.value)) for g in rule.guard]
     expect = tuple(tuple(part for one in body for part in bounded(one, filling)) for body in template.expect)
-    alternatives = [body for given in _choices(filling) for body in _filled(expect, given)]
+    settings = {name: given for name, given in filling.items() if isinstance(given, Configured)}
+    each += [_setting(given, None) for given in settings.values()]
+    types = {one.name: one.type for one in template.metavariables}
+    equal = [one for name, given in settings.items() for one in _equals(name, types[name], given)]
+    alternatives = [(*equal, *body) for given in _choices(filling) for body in _filled(expect, given)]
     return ast.Invariant(
         id=name,
         each=tuple(_filled(one, filling) for one in each),
         expect=tuple(alternatives),
         about=template.about,
         message=fill_text(template.message or "", filling, braces=True),
-        annotations=_annotations(template),
+        annotations=_annotations(template, rule.tier),
     )
 
 
@@ -65,6 +70,8 @@ def show(filling: Filling) -> str:
         return filling.glob
     if isinstance(filling, Interval):
         return "{:g} to {:g}".format(*limits(filling))
+    if isinstance(filling, Configured):
+        return f"the configured {filling.key}"
     if isinstance(filling, Choice):
         return " or ".join(_word(value) for value in filling.values)
     return _word(filling)
@@ -109,6 +116,25 @@ def _test(variable: ast.Variable, pattern: Pattern) -> ast.Test:
     return ast.Test(ast.Apply("glob", (ast.Constant(pattern.glob), ast.Variable(variable.name))))
 
 
+def _equals(name: str, kind: str, given: Configured) -> tuple[ast.Literal, ...]:
+    """The variable for a metavariable is what was configured."""
+    text = ast.Variable(f"{_variable(name)}Text")
+    value = text if kind == "string" else ast.Apply(f"to_{kind}", (text,))
+    return _setting(given, text), ast.Comparison("=", ast.Variable(_variable(name)), value)
+
+
+def _setting(given: Configured, value: ast.Variable | None) -> ast.Atom:
+    arguments = [ast.Argument("key", ast.Constant(given.key))]
+    if value is not None:
+        arguments.append(ast.Argument("value", value))
+    return ast.Atom("config", tuple(arguments))
+
+
+def _variable(name: str) -> str:
+    """A variable for the configured value of a metavariable; `N = ?N` must not become `N = N`."""
+    return f"Configured{name}"
+
+
 def _patterns(filling: Mapping[str, Filling]) -> set[str]:
     return {name for name, given in filling.items() if isinstance(given, Pattern)}
 
@@ -128,6 +154,8 @@ def _filled(node: _Node, filling: Mapping[str, Filling]) -> _Node:
 
     def constant(meta: ast.MetaVariable) -> object:
         given = filling[meta.name]
+        if isinstance(given, Configured):
+            return ast.Variable(_variable(meta.name))
         return (
             ast.Variable(meta.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
         )
@@ -166,9 +194,9 @@ def _relations(node: object) -> list[str]:
     return [part.relation for part in _walk(node) if isinstance(part, ast.Atom)]
 
 
-def _annotations(template: ast.Template) -> tuple[ast.Annotation, ...]:
+def _annotations(template: ast.Template, tier: str) -> tuple[ast.Annotation, ...]:
     words = [
         word for a in template.annotations if a.name == "tags" for word in a.arguments if word not in HINTS
     ]
-    severity = "note" if any(a.name == "note" for a in template.annotations) else "warning"
+    severity = "note" if any(a.name == "note" for a in template.annotations) else tier
     return (ast.Annotation(severity), ast.Annotation("tags", ("learned", *words)))

@@ -32,7 +32,7 @@ class Shape:
     `bound` and `free` are its metavariables (name, type) that `each` binds and that only `expect` binds; `guard` its
     guard variables. `tags` are hints: `default` (a rule may be learned although its expectation never failed), `set`
     (several values of the free metavariable may be joined by `or`), `transitive` (A before B and B before C imply A
-    before C), `once` (one trigger per run is support enough).
+    before C), `once` (one trigger per run is support enough). `tier` is the severity of its rules.
     """
 
     id: str
@@ -40,6 +40,7 @@ class Shape:
     free: tuple[tuple[str, str], ...]
     guard: tuple[tuple[str, str], ...]
     tags: frozenset[str] = frozenset()
+    tier: str = "warning"
 
     @property
     def default(self) -> bool:
@@ -66,7 +67,8 @@ class Counts:
 class Run:
     """One run: `name` for people, `project` groups runs of one program, `counts` by id of the template.
 
-    `settings` are what the command line and the script set, by name; `schema` is the version of its facts.
+    `settings` are what the command line and the script set, by name; `schema` is the version of its facts, `steps` the
+    number of its optimizer steps (0 where not known).
     """
 
     name: str
@@ -78,6 +80,7 @@ class Run:
     trains: bool = True
     schema: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
+    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,32 +114,63 @@ class Interval:
     high: int
 
 
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """A free metavariable that equals what the run was configured with: the value of `config(key)`."""
+
+    key: str
+
+
 #: What a metavariable becomes.
-Filling: TypeAlias = "Value | Pattern | Choice | Interval"
+Filling: TypeAlias = "Value | Pattern | Choice | Interval | Configured"
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """`runs` in which a rule triggered, its instances and its distinct bindings there. It never failed."""
+    """Why a rule is believed. It never failed.
+
+    Attributes:
+        runs: runs in which it triggered.
+        triggers: its instances there.
+        bindings: its distinct bindings there.
+        projects: programs in which it triggered.
+        left_out: rules of its kind that were learned without a run (or program) and triggered there; 0 where nothing
+            could be left out.
+        left_out_failed: those of them that failed there.
+        risk: the estimated probability that it fails in another healthy run.
+        mutations: injected faults that could concern it; `caught` those that it found.
+        caught: how many of them it found.
+    """
 
     runs: int
     triggers: int
     bindings: int = 1
+    projects: int = 1
+    left_out: int = 0
+    left_out_failed: int = 0
+    risk: float = 0.0
+    mutations: int = 0
+    caught: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A rule: the template's metavariables filled in, and conditions on its guard variables."""
+    """A rule: the template's metavariables filled in, and conditions on its guard variables.
+
+    `tier` is its severity: a rule that no injected fault makes fail is kept as a note.
+    """
 
     template: str
     filling: tuple[tuple[str, Filling], ...]
     guard: tuple[Literal, ...]
     evidence: Evidence
+    tier: str = "warning"
 
     def label(self) -> str:
         """The rule in a few words."""
         inside = ", ".join(f"{name}: {_shown(given)}" for name, given in self.filling)
-        return f"{self.template}({inside})"
+        where = " and ".join(f"{one.variable} {one.op} {one.value}" for one in self.guard)
+        return f"{self.template}({inside})" + (f" where {where}" if where else "")
 
     def key(self) -> str:
         """Text that identifies and orders rules."""
@@ -145,10 +179,14 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A candidate that did not become a rule."""
+    """A candidate that did not become a rule: the `stage` that dropped it, the `reason` with its figures, and the
+    option that would `keep` it, where there is one.
+    """
 
     rule: str
     reason: str
+    stage: str = ""
+    keep: str = ""
 
 
 @dataclass(frozen=True, slots=True)

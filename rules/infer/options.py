@@ -9,7 +9,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Stages that can be left out, to measure what each is worth.
-STAGES = ("guards", "generalisation", "hold-out", "budget")
+STAGES = (
+    "guards",
+    "generalisation",
+    "falsifiability",
+    "chance",
+    "redundancy",
+    "hold-out",
+    "mutation",
+    "budget",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +43,23 @@ class Options:
     most_guard_values: int = field(
         default=12, metadata={"doc": "Values of a guard variable above which it names things, not classes."}
     )
+    chance: float = field(
+        default=1e-3, metadata={"doc": "Probability to hold by chance above which a rule is dropped."}
+    )
+    most_left_out: int = field(
+        default=10, metadata={"doc": "Times that learning is repeated without some of the runs."}
+    )
+    prior_risk: float = field(
+        default=1e-3,
+        metadata={"doc": "Share of rules taken to fail on another healthy run before any was tried."},
+    )
+    prior_weight: float = field(default=10.0, metadata={"doc": "Tried rules that this assumption is worth."})
     highest_risk: float = field(
-        default=0.1, metadata={"doc": "Share of a family's rules that may fail on runs left out of learning."}
+        default=0.1,
+        metadata={"doc": "Estimated share of a family's rules that may fail on another healthy run."},
+    )
+    alarm_budget: float = field(
+        default=0.1, metadata={"doc": "Expected false alarms of all rules together on one healthy run."}
     )
     range_room: int = field(
         default=3, metadata={"doc": "Room beside the smallest and largest number seen, in quarters of e."}

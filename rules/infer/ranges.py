@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import Diagnostic, Label
-from tcrules.rules.infer.candidates import evidence
+from tcrules.rules.infer.candidates import evidence, label, unsupported
 from tcrules.rules.infer.model import Dropped, Interval, Learned
 from tcrules.rules.infer.options import DEFAULTS, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from tcrules.rules.infer.candidates import Table
+    from tcrules.rules.infer.family import Table
     from tcrules.rules.infer.model import Filling, Values
 
 #: Tag of templates whose free metavariable becomes an interval.
@@ -97,15 +97,17 @@ def learn_ranges(table: Table, options: Options = DEFAULTS) -> tuple[list[Learne
 
 def _range(table: Table, bound: Values, options: Options) -> Learned | Dropped:
     names = [name for name, _ in (*table.shape.bound, *table.shape.free)]
-    label = f"{table.shape.id}({', '.join(f'{n}: {v}' for n, v in zip(names, bound, strict=False))})"
+    name = label(table.shape, bound)
     if not table.supported(bound):
-        return Dropped(label, "too few instances in too few runs")
+        return unsupported(table, bound)
     cells = table.cells(bound, table.frees(bound))
     if not all(cell.pure for cell in cells):
-        return Dropped(label, "some of its values are zero, negative or not finite")
+        return Dropped(name, "some of its values are zero, negative or not finite", "failures")
     interval = widened(_histogram(table, bound), options.range_room)
-    if interval.high - interval.low > options.widest_range:
-        return Dropped(label, "its values differ too much for a range to say anything")
+    width = interval.high - interval.low
+    if width > options.widest_range:
+        reason = f"its values differ too much for a range to say anything: {width} quarters of e"
+        return Dropped(name, reason, "failures", f"--widest-range {width}")
     filling: tuple[tuple[str, Filling], ...] = tuple(zip(names, (*bound, interval), strict=True))
     return Learned(table.shape.id, filling, (), evidence(cells))
 

@@ -159,6 +159,7 @@ def _reading(
         trains=kept.about.steps > 0,
         schema=manifest.schema,
         settings=kept.about.settings,
+        steps=kept.about.steps,
     )
     return Reading(run, tuple(dropped), alarms)
 

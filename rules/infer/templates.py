@@ -127,6 +127,7 @@ def shape_of(template: Template) -> Shape:
         free=_typed(template.free),
         guard=_typed(template.guard),
         tags=frozenset(template.invariant.tags),
+        tier="note" if template.invariant.severity == "note" else "warning",
     )
 
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tcrules.engine.patterns import glob
-from tcrules.rules.infer.candidates import Table, candidates, merged
-from tcrules.rules.infer.filters import reduce_orders, tally
+from tcrules.rules.infer.candidates import candidates
+from tcrules.rules.infer.family import Table, Unit, merged, tally
+from tcrules.rules.infer.filters import sift
 from tcrules.rules.infer.generalise import generalise
 from tcrules.rules.infer.guards import Cell, learn_guards, matches
-from tcrules.rules.infer.learn import family_risk, learn
+from tcrules.rules.infer.learn import learn, learn_family
 from tcrules.rules.infer.model import Choice, Counts, Evidence, Learned, Literal, Pattern, Run, Shape
 from tcrules.rules.infer.names import cover
 from tcrules.rules.infer.options import Options
@@ -27,6 +28,11 @@ def plain(**numbers: tuple[int, int]) -> Counts:
         {((name,), ()): n for name, (n, _) in numbers.items()},
         {((name,), (), ()): h for name, (_, h) in numbers.items()},
     )
+
+
+def units(*counts: Counts, steps: int = 0) -> list[Unit]:
+    """Runs with these statistics."""
+    return [Unit(one, steps) for one in counts]
 
 
 # ------------------------------------------------------------------------------------------------ names
@@ -130,53 +136,54 @@ def test_a_guard_never_keeps_a_failure(cells: dict[tuple[bool, str], list[tuple[
 
 
 def test_a_binding_needs_two_runs() -> None:
-    once = candidates(Table(PLAIN, [plain(p=(9, 9)), plain(), plain()]))
-    assert once[0] == [] and once[1][0].reason == "too few instances in too few runs"
-    assert len(candidates(Table(PLAIN, [plain(p=(9, 9)), plain(p=(9, 9)), plain()]))[0]) == 1
+    once = candidates(Table(PLAIN, units(plain(p=(9, 9)), plain(), plain())))
+    assert once[0] == [] and once[1][0].stage == "support" and once[1][0].keep == "--least-runs 1"
+    assert len(candidates(Table(PLAIN, units(plain(p=(9, 9)), plain(p=(9, 9)), plain())))[0]) == 1
 
 
 def test_few_instances_suffice_where_all_of_three_runs_have_some() -> None:
-    assert candidates(Table(PLAIN, [plain(p=(1, 1))] * 2))[0] == []
-    assert len(candidates(Table(PLAIN, [plain(p=(1, 1))] * 3))[0]) == 1
+    assert candidates(Table(PLAIN, units(*[plain(p=(1, 1))] * 2)))[0] == []
+    assert len(candidates(Table(PLAIN, units(*[plain(p=(1, 1))] * 3)))[0]) == 1
 
 
 def test_one_failure_in_any_run_ends_a_rule() -> None:
-    assert candidates(Table(PLAIN, [plain(p=(9, 9)), plain(p=(9, 9)), plain(p=(9, 8))]))[0] == []
+    assert candidates(Table(PLAIN, units(plain(p=(9, 9)), plain(p=(9, 9)), plain(p=(9, 8)))))[0] == []
 
 
 def test_without_a_default_something_must_be_able_to_fail() -> None:
     strict = Shape("t", PLAIN.bound, (), ())
-    assert candidates(Table(strict, [plain(p=(9, 9))] * 2))[0] == []
+    found, (dropped,) = learn_family(strict, units(*[plain(p=(9, 9))] * 2))
+    assert found == [] and dropped.stage == "falsifiability"
 
 
 def test_a_value_that_holds_for_others_only_could_fail() -> None:
     strict = Shape("t", VALUED.bound, VALUED.free, ())
     counts = Counts({(("p",), ()): 9, (("q",), ()): 9}, {(("p",), (), (1,)): 9, (("q",), (), (2,)): 9})
-    assert len(candidates(Table(strict, [counts, counts]))[0]) == 2
+    assert len(learn_family(strict, units(counts, counts))[0]) == 2
 
 
 def test_values_that_vary_become_a_choice() -> None:
     counts = Counts({(("p",), ()): 10}, {(("p",), (), (4,)): 7, (("p",), (), (2,)): 3})
-    (rule,) = candidates(Table(VALUED, [counts, counts]))[0]
+    (rule,) = candidates(Table(VALUED, units(counts, counts)))[0]
     assert rule.filling == (("P", "p"), ("N", Choice((2, 4))))
-    assert tally(rule, VALUED, counts) == (10, 0)
+    assert tally(rule, VALUED, Unit(counts)) == (10, 0)
 
 
 def test_a_value_of_one_run_is_no_choice() -> None:
     one = Counts({(("p",), ()): 10}, {(("p",), (), (4,)): 7, (("p",), (), (2,)): 3})
     two = Counts({(("p",), ()): 10}, {(("p",), (), (4,)): 10})
-    assert candidates(Table(VALUED, [one, two, two]))[0] == []
+    assert candidates(Table(VALUED, units(one, two, two)))[0] == []
 
 
 def test_a_run_in_which_a_value_never_held_counts_against_it() -> None:
     held = Counts({(("p",), ()): 10}, {(("p",), (), (4,)): 10})
     never = Counts({(("p",), ()): 10}, {})
-    assert candidates(Table(VALUED, [held, held, never]))[0] == []
+    assert candidates(Table(VALUED, units(held, held, never)))[0] == []
 
 
 def test_true_is_not_one() -> None:
     rule = Learned("t", (("P", "p"), ("N", 1)), (), Evidence(1, 1))
-    assert tally(rule, VALUED, Counts({(("p",), ()): 1}, {(("p",), (), (True,)): 1})) == (1, 1)
+    assert tally(rule, VALUED, Unit(Counts({(("p",), ()): 1}, {(("p",), (), (True,)): 1}))) == (1, 1)
 
 
 # ------------------------------------------------------------------------------------------------ generalisation
@@ -206,15 +213,8 @@ def test_orders_that_follow_from_others_are_dropped() -> None:
         Learned("o", (("O", "SGD#0"), ("B", later), ("A", earlier)), (), Evidence(3, 9))
         for earlier, later in [("zero", "back"), ("back", "step"), ("zero", "step")]
     ]
-    kept, dropped = reduce_orders(shape, rules)
-    assert kept == rules[:2] and len(dropped) == 1
-
-
-def test_a_family_that_fails_on_left_out_runs_is_risky() -> None:
-    steady = [plain(p=(9, 9))] * 3
-    shaky = [plain(p=(9, 9), q=(9, 9)), plain(p=(9, 9), q=(9, 9)), plain(p=(9, 9), q=(9, 8))]
-    assert family_risk(PLAIN, steady, Options(), across=False) == 0.0
-    assert family_risk(PLAIN, shaky, Options(), across=False) > 0.1
+    kept, dropped = sift(Table(shape, []), rules, Options(without=frozenset({"falsifiability", "chance"})))
+    assert kept == rules[:2] and [one.stage for one in dropped] == ["redundancy"]
 
 
 # ------------------------------------------------------------------------------------------------ several programs
