@@ -21,7 +21,7 @@ from tcrules.report.fold import fold, location_predicate
 from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.links import object_links, single_component
 from tcrules.report.model import GapNote, Report, RuleText, Suppressed, Violation
-from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase
+from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase, site
 from tcrules.report.tree import as_tree
 from tcrules.rules.catalogue import read_documentation
 from tcrules.selection import Selection, load_query, load_selection
@@ -169,7 +169,8 @@ def _violations(program: Program, store: Store, breaches: Sorted) -> list[Violat
             objects = _objects(invariant, _named(invariant, found[violation.instance]))
             if not objects and everything is not None:
                 objects = frozenset({everything})
-            witnesses.append(Witness(violation, objects, phase(invariant)))
+            missing = bool(invariant.expect)
+            witnesses.append(Witness(violation, objects, phase(invariant), site(invariant), missing))
     order = {invariant.id: place for place, invariant in enumerate(program.invariants)}
     return mark_roots(witnesses, links, order)
 

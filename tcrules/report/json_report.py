@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tcrules.engine.profile import Entry
-    from tcrules.report.model import Location, Report, Suppressed, Violation
+    from tcrules.report.model import Cause, Location, Report, Suppressed, Violation
 
 #: Raised when a field changes its meaning or goes away; new fields do not raise it.
 REPORT_VERSION = 1
@@ -63,7 +63,11 @@ def _place(location: Location) -> dict[str, Json]:
 
 def _suppressed(item: Suppressed) -> dict[str, Json]:
     """A violation without its part in causes and consequences, with the reason and where that stands."""
-    told = {key: value for key, value in _violation(item.violation).items() if key not in ("root", "cluster")}
+    told = {
+        key: value
+        for key, value in _violation(item.violation).items()
+        if key not in ("root", "cluster", "cause")
+    }
     return {**told, "reason": item.excuse.reason, "because": _place(item.excuse.place)}
 
 
@@ -82,4 +86,14 @@ def _violation(violation: Violation) -> dict[str, Json]:
         "location": _place(location) if location else None,
         "root": violation.root,
         "cluster": violation.cluster,
+        "cause": _cause(violation.cause) if violation.cause else None,
+    }
+
+
+def _cause(cause: Cause) -> dict[str, Json]:
+    return {
+        "confidence": cause.confidence,
+        "explains": cause.explains,
+        "way": list(cause.way),
+        "rivals": list(cause.rivals),
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOUD",
     "SEVERITIES",
+    "Cause",
     "Caution",
     "Excuse",
     "GapNote",
@@ -44,6 +45,21 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a violation is taken for a root cause.
+
+    `confidence` is high, medium (what follows is connected with it, but names other objects) or low: the `rivals`,
+    rules that are violated too, would explain as much. `explains` is the number of rules that follow, `way` the
+    relations through which it reaches the farthest of them.
+    """
+
+    confidence: str
+    explains: int
+    way: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Violation:
     """One rule broken for one subject, over all steps and ranks on which that happened.
 
@@ -66,6 +82,7 @@ class Violation:
     noun: str = "subject"
     root: bool = False
     cluster: int = 0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from tcrules.instrument.schema import SPARSE
 from tcrules.report.model import LOUD, Report, RuleVerdict, Violation
-from tcrules.report.stories import stories
+from tcrules.report.stories import Story, stories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +28,8 @@ def write(report: Report, console: Console, *, verbose: bool = False) -> None:
     for story in stories(report.violations):
         console.print()
         console.print(_violation(story.root, len(story.twins)))
-        if story.consequences:
-            console.print(Text(f"   explains {story.explained()}", style="dim"))
+        for line in reasons(story):
+            console.print(Text(f"   {line}", style="dim"))
     _write_consequences(roots, others, console, verbose)
     console.print()
     _write_rules(report, console, verbose)
@@ -45,6 +45,18 @@ def plain(text: str) -> str:
     'fc?[2Jweight'
     """
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def reasons(story: Story) -> list[str]:
+    """Why a violation is told as a root cause: what follows from it, on which way, and what else it may be."""
+    lines = []
+    cause = story.root.cause
+    if story.consequences:
+        through = f", by way of {' → '.join(cause.way)}" if cause and len(cause.way) > 1 else ""
+        lines.append(f"explains {story.explained()}{through}")
+    if cause and cause.rivals:
+        lines.append(f"as likely the cause: {', '.join(cause.rivals)}")
+    return lines
 
 
 def steps_of(violation: Violation) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from io import StringIO
 
+import networkx as nx
 import pytest
 from rich.console import Console
 from tcrules.engine.facts import Stored
 from tcrules.engine.ir import Any_, Atom, Column, Invariant, Predicate, Type, Var, Window
 from tcrules.instrument.schema import BY_NAME, TYPES
 
+from tcrules.report.flow import ELSEWHERE, FLOW, acts_upon
 from tcrules.report.fold import fold, location_predicate, render_message
 from tcrules.report.json_report import as_json
 from tcrules.report.model import Location, Report, RuleVerdict, Violation
@@ -113,7 +115,10 @@ def violation(
 
 
 def witness(name: str, first: int | None, objects: set[str], place: int = 9, **more) -> Witness:
-    return Witness(violation(name, first, tuple(sorted(objects)), **more), frozenset(objects), place)
+    """By default all show in one relation, which flows into itself."""
+    site, missing = more.pop("site", "update"), more.pop("missing", False)
+    about = violation(name, first, tuple(sorted(objects)), **more)
+    return Witness(about, frozenset(objects), place, frozenset({site}), missing)
 
 
 def test_phase_is_that_of_what_was_expected():
@@ -161,6 +166,81 @@ def test_structure_comes_before_every_step():
 def test_note_is_no_root_where_something_is_wrong():
     found = mark_roots([witness("note", 0, {"w"}, severity="note"), witness("error", 5, {"w"})], [], {})
     assert [(v.rule, v.root) for v in found] == [("error", True), ("note", False)]
+
+
+def test_what_nothing_flows_into_is_a_root_of_its_own():
+    links = [("w", "model"), ("StepLR#0", "SGD#0"), ("SGD#0", "w")]
+    found = mark_roots(
+        [
+            witness("mode", 0, {"model"}, 3, site="dropout_call"),
+            witness("schedule", 1, {"StepLR#0"}, 11, site="scheduler_step"),
+            witness("stuck", 2, {"w"}, 9, site="update"),
+            witness("frozen", 2, {"w"}, 12, site="param_state"),
+        ],
+        links,
+        {},
+    )
+    assert [(v.rule, v.root, v.cluster) for v in found] == [
+        ("mode", True, 1),
+        ("schedule", True, 2),
+        ("stuck", False, 1),
+        ("frozen", False, 1),
+    ]
+    cause = found[0].cause
+    assert cause is not None and (cause.confidence, cause.explains, cause.rivals) == ("medium", 2, ())
+    assert (cause.way[0], cause.way[-1]) == ("dropout_call", "param_state")
+
+
+def test_one_cause_that_explains_more_is_preferred():
+    found = mark_roots(
+        [
+            witness("early", 0, {"w"}, 7, site="clip"),
+            witness("structure", 1, {"w"}, 0, site="trainability"),
+            witness("gradients", 1, {"w"}, 6, site="accumulate"),
+            witness("late", 1, {"w"}, 9, site="update"),
+        ],
+        [],
+        {},
+    )
+    assert [(v.rule, v.root) for v in found][:2] == [("early", True), ("structure", True)]
+    assert [v.cluster for v in found if v.rule == "late"] == [found[1].cluster]
+
+
+def test_equal_explanations_are_told_and_lower_the_confidence():
+    same = [witness("a", 1, {"w"}), witness("b", 1, {"w"}, missing=True), witness("c", 2, {"w"})]
+    (root,) = [v for v in mark_roots(same, [], {}) if v.root]
+    assert root.rule == "b" and root.cause is not None
+    assert (root.cause.confidence, root.cause.rivals) == ("low", ("a",))
+    (alone,) = mark_roots(same[:1], [], {})
+    assert alone.cause is not None and (alone.cause.confidence, alone.cause.explains) == ("high", 0)
+
+
+def test_a_later_breach_causes_no_earlier_one():
+    found = mark_roots([witness("late", 5, {"w"}, 6, site="accumulate"), witness("early", 2, {"w"})], [], {})
+    assert [(v.rule, v.root) for v in found] == [("early", True), ("late", True)]
+
+
+def test_each_relation_has_a_place_in_the_flow():
+    known = {*FLOW, *ELSEWHERE}
+    assert known == set(BY_NAME) and not set(FLOW) & ELSEWHERE
+    edges = [(source, target) for source, targets in FLOW.items() for target in targets]
+    assert {target for _, target in edges} <= known
+    assert nx.is_directed_acyclic_graph(nx.DiGraph(edges)), "an iteration goes from data to update"
+
+
+@pytest.mark.parametrize(
+    ("causes", "effects", "way"),
+    [
+        ({"zero_grad"}, {"update"}, ("zero_grad", "gradient", "update")),
+        ({"update"}, {"update"}, ("update",)),
+        ({"scheduler_step"}, {"dropout_call"}, None),
+        ({"update"}, {"forward"}, None),
+        ({"scheduler_step", "batch"}, {"update"}, ("scheduler_step", "param_group", "update")),
+        (set(), {"update"}, None),
+    ],
+)
+def test_flow(causes: set[str], effects: set[str], way: tuple[str, ...] | None):
+    assert acts_upon(causes, effects) == way
 
 
 def report(*violations: Violation, **statuses: str) -> Report:

@@ -19,6 +19,7 @@ from tcrules.report.github import MOST, as_github
 from tcrules.report.json_report import as_data as as_json_data
 from tcrules.report.junit import as_junit
 from tcrules.report.model import (
+    Cause,
     Caution,
     Excuse,
     GapNote,
@@ -61,6 +62,7 @@ def reports(draw: Any) -> Report:
                 0,
                 "parameter",
                 root=number < 2,
+                cause=Cause("low", 1, ("a", "b"), ("c",)) if number < 2 else None,
                 cluster=min(number, 1) + 1,
             )
         )
