@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   tcrules explain runs/a
-  tcrules explain runs/a V2 --dot | dot -Tsvg > V2.svg
+  tcrules explain runs/a V2 --svg > V2.svg
   tcrules explain runs/a gradients-start-empty --json
   tcrules explain runs/a --why-not 'zero_grad(step: 3)'
 """
@@ -39,6 +39,7 @@ Examples:
 @click.argument("violation", required=False, metavar="[V1|RULE-ID]")
 @selection_options
 @click.option("--dot", "form", flag_value="dot", help="Print the graph as DOT, for Graphviz.")
+@click.option("--svg", "form", flag_value="svg", help="Print the graph as a picture.")
 @click.option("--json", "form", flag_value="json", help="Print the graph as JSON.")
 @click.option(
     "--why-not", metavar="LITERALS", help="Instead: why no facts of the run satisfy these literals."
@@ -66,7 +67,7 @@ def command(
 
 
 def show_violation(run: Path, chosen: Selection, name: str | None, form: str) -> None:
-    """Print the causal graph of one violation as a tree, DOT or JSON."""
+    """Print the causal graph of one violation as a tree, a picture, DOT or JSON."""
     from tcrules.checking import causal_graph, check_run
 
     with check_run(run, chosen) as checked:
@@ -93,6 +94,10 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
         from tcrules.report.dot import as_dot
 
         click.echo(as_dot(graph, f"{run} {violation.id}"))
+    elif form == "svg":
+        from tcrules.report.svg import as_svg
+
+        click.echo(as_svg(graph, f"{run} {violation.id}"))
     else:
         from tcrules.report.tree import as_tree
 
