@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from tcrules.engine.analyse import analyse, load_text
@@ -18,7 +18,7 @@ from tcrules.rules.infer.model import Run
 from tcrules.rules.infer.templates import load_templates
 from tcrules.rules.infer.write import write
 
-from .scenario import EVALUATE, FROZEN, OPTIMIZER, PARAMS, TRAIN, Facts, in_memory, scenario
+from .scenario import EVALUATE, FROZEN, PARAMS, TRAIN, Facts, in_memory, scenario
 
 EVERYTHING = Coverage(frozenset(BY_NAME))
 #: A value that nothing has.
@@ -130,14 +130,32 @@ FAULTS: dict[str, Fault] = {
     "metric-value": changed("metric", ONE, value=9.0),
 }  # fmt: skip
 
+#: Where nothing scales losses or clips.
+PLAIN_FAULTS: dict[str, Fault] = {
+    "gradient-is-untouched": changed("gradient", {**ONE, "param": WEIGHT}, norm=0.7),
+    "loss-value": changed("backward", ONE, loss=80.0),
+    "backward-follows-forward": lost("forward", **ONE),
+}
+
+Rules: TypeAlias = tuple[Program, Mapping[str, list[Invariant]]]
+
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[Program, Mapping[str, list[Invariant]]]:
+def learned() -> Rules:
     """The rules that three healthy trainings give, by template."""
+    return rules_of(plain=False)
+
+
+@pytest.fixture(scope="module")
+def learned_from_plain() -> Rules:
+    return rules_of(plain=True)
+
+
+def rules_of(*, plain: bool) -> Rules:
     templates = load_templates()
     runs = []
     for seed in (1, 2, 3):
-        with in_memory(scenario(seed), templates.program) as store:
+        with in_memory(scenario(seed, plain=plain), templates.program) as store:
             counts = {one.invariant.id: count(one, store) for one in templates.program.templates}
         runs.append(Run(f"r{seed}", "train.py", counts))
     loaded = load_text(write(learn(runs, templates.shapes).rules, templates, runs), "learned.tcr")
@@ -158,7 +176,7 @@ def violated(program: Program, facts: Facts, invariants: list[Invariant]) -> set
 
 
 def test_rules_of_all_templates_are_silent_on_a_healthy_training(
-    learned: tuple[Program, Mapping[str, list[Invariant]]],
+    learned: Rules,
 ) -> None:
     program, rules = learned
     assert len(rules) > 90
@@ -166,11 +184,18 @@ def test_rules_of_all_templates_are_silent_on_a_healthy_training(
 
 
 @pytest.mark.parametrize("template", FAULTS)
-def test_a_rule_of_the_template_finds_a_fault(
-    learned: tuple[Program, Mapping[str, list[Invariant]]], template: str
-) -> None:
+def test_a_rule_of_the_template_finds_a_fault(learned: Rules, template: str) -> None:
     program, rules = learned
     assert rules[template], "nothing was learned"
     facts = scenario(9)
     FAULTS[template].into(facts)
+    assert violated(program, facts, rules[template])
+
+
+@pytest.mark.parametrize("template", PLAIN_FAULTS)
+def test_a_rule_of_a_plain_training_finds_a_fault(learned_from_plain: Rules, template: str) -> None:
+    program, rules = learned_from_plain
+    assert violated(program, scenario(9, plain=True), list(program.invariants)) == set()
+    facts = scenario(9, plain=True)
+    PLAIN_FAULTS[template].into(facts)
     assert violated(program, facts, rules[template])
