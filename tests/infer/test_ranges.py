@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tcrules.grammar.diagnostics import TcrError
-from tcrules.rules.infer.candidates import Table
+from tcrules.rules.infer.family import Table, Unit
 from tcrules.rules.infer.model import Counts, Interval, Learned, Shape
 from tcrules.rules.infer.options import Options
 from tcrules.rules.infer.ranges import learn_ranges, level, limits, widened
@@ -28,7 +28,7 @@ def run_with(values: Sequence[float]) -> Counts:
 
 
 def learned(runs: Sequence[Sequence[float]], options: Options | None = None) -> list[Learned]:
-    return learn_ranges(Table(SHAPE, [run_with(values) for values in runs]), options or Options())[0]
+    return learn_ranges(Table(SHAPE, [Unit(run_with(values)) for values in runs]), options or Options())[0]
 
 
 def interval_of(rule: Learned) -> Interval:
@@ -81,7 +81,7 @@ def test_limits_are_two_digits_away_from_what_was_seen() -> None:
     ],
 )
 def test_what_is_not_learned(runs: list[list[float]]) -> None:
-    table = Table(SHAPE, [run_with(values) if values else Counts() for values in runs])
+    table = Table(SHAPE, [Unit(run_with(values) if values else Counts()) for values in runs])
     rules, dropped = learn_ranges(table)
     assert not rules and len(dropped) == 1 and dropped[0].reason
 

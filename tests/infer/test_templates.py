@@ -121,7 +121,6 @@ FAULTS: dict[str, Fault] = {
     "layer-keeps-type": changed("module_call", ONE, output_dtype="float16"),
     "generation-keeps-limit": changed("generation", {"rank": 0}, returned=8),
     "setting-is-configured": changed("setting", {"key": "lr"}, value="0.01"),
-    "window-is-configured": again("accumulate", ONE, call=ODD),
     "result-type": changed("signature", ONE, result="float16[8, 1]"),
     "result-keeps-rows": changed("signature", ONE, result="float32[1]"),
     "gradient-norm": changed("gradient", ONE, norm=90.0),
