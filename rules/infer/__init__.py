@@ -51,6 +51,7 @@ def infer(
     """
     from tcrules.rules.infer.collect import Means, collect
     from tcrules.rules.infer.inputs import distinct, doubts, require_training
+    from tcrules.rules.infer.judging import judges
     from tcrules.rules.infer.learn import learn
     from tcrules.rules.infer.templates import load_templates
     from tcrules.rules.infer.update import update
@@ -62,15 +63,16 @@ def infer(
     collected = collect(given.paths, loaded, progress, chosen, jobs)
     require_training(collected)
     found = collected.runs
-    lessons = learn(found, loaded.shapes, options)
+    lessons = learn(found, loaded.shapes, options, judges(loaded, found))
+    dropped = (*collected.dropped, *lessons.dropped)
     too_wide = [f"nothing is learned from template {one.rule}: {one.reason}" for one in collected.dropped]
     warnings = (*given.warnings, *doubts(collected, kept_unhealthy=chosen.keep_unhealthy), *too_wide)
     if not lessons.rules:
         raise InferError(
             f"no rule holds in all of the {len(found)} runs that were given",
             "\n".join(("give runs of one program which differ in seed, size or schedule only", *warnings)),
+            dropped,
         )
     text = write(lessons.rules, loaded, found)
     changes = None if before is None else update(before, text, loaded.rules, str(earlier))
-    dropped = (*collected.dropped, *lessons.dropped)
     return Inferred(changes.text if changes else text, len(lessons.rules), dropped, warnings, changes)

@@ -9,6 +9,7 @@ from tcrules.engine.ir import Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tcrules.rules.infer.update import Update
 
@@ -17,10 +18,14 @@ Values: TypeAlias = tuple[Value, ...]
 
 
 class InferError(Exception):
-    """Nothing can be learned from these runs; `message` says why, `help` what the user can do."""
+    """Nothing can be learned from these runs; `message` says why, `help` what the user can do.
 
-    def __init__(self, message: str, help: str = "") -> None:
+    `dropped` are the candidates that did not become rules.
+    """
+
+    def __init__(self, message: str, help: str = "", dropped: tuple[Dropped, ...] = ()) -> None:
         super().__init__(f"{message}\nhelp: {help}" if help else message)
+        self.dropped = dropped
         self.message = message
         self.help = help
 
@@ -68,7 +73,7 @@ class Run:
     """One run: `name` for people, `project` groups runs of one program, `counts` by id of the template.
 
     `settings` are what the command line and the script set, by name; `schema` is the version of its facts, `steps` the
-    number of its optimizer steps (0 where not known).
+    number of its optimizer steps (0 where not known), `path` its folder.
     """
 
     name: str
@@ -81,6 +86,7 @@ class Run:
     schema: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
     steps: int = 0
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

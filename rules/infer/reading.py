@@ -160,6 +160,7 @@ def _reading(
         schema=manifest.schema,
         settings=kept.about.settings,
         steps=kept.about.steps,
+        path=folder.path,
     )
     return Reading(run, tuple(dropped), alarms)
 

@@ -16,6 +16,9 @@ from tcrules.cli.writing import write_whole
 from tcrules.rules.infer.options import STAGES, Options, thresholds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tcrules.rules.infer.model import Dropped
     from tcrules.rules.infer.update import Update
 
 #: Exit code of a command that Ctrl-C ended, as shells have it.
@@ -24,6 +27,7 @@ EPILOG = """\b
 Examples:
   tcrules infer --runs runs/a runs/b runs/c -o project.tcr
   tcrules infer --runs runs/* -o project.tcr
+  tcrules infer --runs runs/* --why-dropped 'param*'                  # why something is no rule
   tcrules infer --runs runs/* --update project.tcr                    # what would change
   tcrules infer --runs runs/* --update project.tcr -o project.tcr     # change it
   tcrules infer --runs runs/* --templates mine.tcr -o project.tcr     # learn rules of your own kinds, too
@@ -78,7 +82,7 @@ def repeated(args: list[str], option: str) -> list[str]:
 def threshold_options(command: Decorated) -> Decorated:
     """An option for each threshold of learning."""
     for one in reversed(list(thresholds())):
-        kind = click.IntRange(min=int(one.least)) if one.kind is int else click.FloatRange(min=one.least)
+        kind = click.IntRange(int(one.least)) if one.kind is int else click.FloatRange(one.least, one.most)
         option = click.option(
             one.flag,
             one.name,
@@ -108,6 +112,10 @@ def threshold_options(command: Decorated) -> Decorated:
 )  # fmt: skip
 @click.option("-v", "--verbose", is_flag=True, help="Say for each candidate that was left out, why.")
 @click.option(
+    "--why-dropped", metavar="PATTERN",
+    help="Say why candidates with this text (or glob) in their name are no rules; without -o nothing is written.",
+)  # fmt: skip
+@click.option(
     "--without", multiple=True, type=click.Choice(STAGES), metavar="STAGE",
     help=f"Leave a stage of learning out, to see what it is worth: {', '.join(STAGES)}; can be repeated.",
 )  # fmt: skip
@@ -134,6 +142,7 @@ def command(
     output: Path | None,
     earlier: Path | None,
     verbose: bool,
+    why_dropped: str | None,
     without: tuple[str, ...],
     templates: tuple[Path, ...],
     only_templates: bool,
@@ -147,12 +156,12 @@ def command(
     Three runs or more, which differ in seed, size or schedule, keep accidents out.
     """
     from tcrules.health import LibraryHealth
-    from tcrules.rules.infer import infer
+    from tcrules.rules.infer import InferError, infer
     from tcrules.rules.infer.collect import Interrupted, Means
     from tcrules.rules.infer.templates import template_files
 
-    if output is None and earlier is None:
-        raise click.UsageError("Missing option '-o' / '--output' (or --update).")
+    if output is None and earlier is None and why_dropped is None:
+        raise click.UsageError("Missing option '-o' / '--output' (or --update, or --why-dropped).")
     options = Options(**limits, without=frozenset(without))  # type: ignore[arg-type]
     health = LibraryHealth(tuple(path for path in selection().rules if path != output))
     means = Means(bindings=most_bindings, health=health, keep_unhealthy=keep_unhealthy)
@@ -172,19 +181,38 @@ def command(
         remark(f"tcrules: interrupted{how_far}; nothing is written")
         remark("tcrules: what was counted is kept beside the runs: the same command goes on from there")
         sys.exit(INTERRUPTED)
+    except InferError as nothing:
+        if why_dropped is not None:
+            show_dropped(nothing.dropped, why_dropped)
+        raise
     for warning in learned.warnings:
         remark(f"tcrules: {warning}")
+    if why_dropped is not None:
+        show_dropped(learned.dropped, why_dropped)
     if learned.update is not None:
         show_update(learned.update)
     if output is not None:
         write_whole(output, learned.text)
         remark(f"tcrules: {learned.rules} rules written to {output}")
-    if learned.dropped and not verbose:
-        remark(f"tcrules: {len(learned.dropped)} candidates left out; -v says why")
+    if learned.dropped and not verbose and why_dropped is None:
+        remark(f"tcrules: {len(learned.dropped)} candidates left out; -v or --why-dropped PATTERN says why")
     for dropped in learned.dropped if verbose else ():
         remark(f"tcrules: left out {dropped.rule}: {dropped.reason}")
     if output is not None:
         suggest(f"tcrules check RUN --rules {output}", "check another run against them")
+
+
+def show_dropped(dropped: Sequence[Dropped], pattern: str) -> None:
+    """Print what became of the candidates that a pattern names."""
+    from tcrules.rules.infer.dropping import matching, told
+
+    found = matching(dropped, pattern)
+    for one in found:
+        click.echo("\n".join(told(one)))
+    if not found:
+        click.echo(
+            f"no candidate that was dropped has '{pattern}' in its name: it is a rule, or no template says it"
+        )
 
 
 def show_update(update: Update) -> None:

@@ -1,0 +1,141 @@
+"""The facts of one healthy run, in a folder of their own, where relations can be replaced by mutated ones."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tcrules.engine.check import check
+from tcrules.engine.facts import Coverage
+from tcrules.engine.recorded import RecordedFacts
+from tcrules.engine.vector import VectorStore
+from tcrules.instrument.schema import BY_NAME
+from tcrules.rules.infer.mutation.operators import Mutant, Span, mutants
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    import duckdb
+    from tcrules.engine.ir import Invariant, Predicate, Program
+    from tcrules.engine.vector.relation import Observed
+
+#: Steps that a slice needs at least: some before a fault and some after it.
+LEAST_STEPS = 4
+_KNOWN = Coverage(frozenset(BY_NAME))
+
+
+@dataclass(frozen=True, slots=True)
+class Laboratory:
+    """The first steps of a run. Make one with `laboratory`.
+
+    `healthy` is the folder of its facts, `changed` that of the one relation which is mutated at a time.
+    """
+
+    program: Program
+    connection: duckdb.DuckDBPyConnection
+    healthy: Path
+    changed: Path
+    span: Span
+
+    def mutants(self, relations: Collection[str]) -> list[Mutant]:
+        """All faults that can be injected into relations of which there are facts."""
+        found: list[Mutant] = []
+        for name in sorted(relations):
+            path = self.healthy / f"{name}.parquet"
+            if (
+                name in BY_NAME
+                and path.exists()
+                and self.connection.read_parquet(str(path)).limit(1).fetchall()
+            ):
+                found += mutants(BY_NAME[name], self.span)
+        return found
+
+    def statuses(self, invariants: Sequence[Invariant], mutant: Mutant | None = None) -> dict[str, str]:
+        """Verdicts on the healthy facts, or on those with a fault, by id of the rule."""
+        if mutant is not None:
+            healthy, changed = (
+                folder / f"{mutant.relation}.parquet" for folder in (self.healthy, self.changed)
+            )
+            self.connection.execute(
+                f"CREATE OR REPLACE VIEW facts AS SELECT * FROM read_parquet('{healthy}')"
+            )
+            self.connection.execute(f"COPY ({mutant.query}) TO '{changed}' (FORMAT parquet)")
+        facts = _Mutated(self, mutant.relation if mutant else "")
+        with VectorStore(self.program, recorded=facts) as store:
+            result = check(self.program, store, _KNOWN, invariants, most_violations=1)
+        return {verdict.rule: verdict.status for verdict in result.verdicts}
+
+
+class _Mutated:
+    """Recorded facts of which one relation is changed."""
+
+    def __init__(self, laboratory: Laboratory, relation: str) -> None:
+        self._relation = relation
+        self._healthy = RecordedFacts(laboratory.healthy, laboratory.connection)
+        self._changed = RecordedFacts(laboratory.changed, laboratory.connection)
+
+    def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
+        source = self._changed if predicate.name == self._relation else self._healthy
+        return source.read(predicate, store)
+
+    def close(self) -> None:
+        """The connection belongs to the laboratory."""
+
+
+@contextmanager
+def laboratory(
+    facts: Path, program: Program, relations: Collection[str], most_facts: int
+) -> Iterator[Laboratory | None]:
+    """The first steps of a run with about `most_facts` facts of some relations; None where these are too few steps."""
+    import tempfile
+    from pathlib import Path
+
+    import duckdb
+
+    with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="tcrules-") as folder:
+        files = {name: facts / f"{name}.parquet" for name in sorted(relations)}
+        known = {name: str(path).replace("'", "''") for name, path in files.items() if path.exists()}
+        steps = _steps(connection, known, most_facts)
+        if steps < LEAST_STEPS:
+            yield None
+            return
+        healthy, changed = Path(folder, "healthy"), Path(folder, "changed")
+        healthy.mkdir()
+        changed.mkdir()
+        first = _first_step(connection, known)
+        for name, path in known.items():
+            stepped = name in BY_NAME and "step" in BY_NAME[name].column_names()
+            where = f"WHERE step < {first + steps}" if stepped else ""
+            connection.execute(
+                f"COPY (SELECT * FROM read_parquet('{path}') {where}) TO '{healthy}/{name}.parquet' (FORMAT parquet)"
+            )
+        yield Laboratory(program, connection, healthy, changed, _span(connection, known, first, steps))
+
+
+def _steps(connection: duckdb.DuckDBPyConnection, known: dict[str, str], most_facts: int) -> int:
+    """Steps of the slice: all of a small run."""
+    if "optimizer_step" not in known:
+        return 0
+    query = f"SELECT count(DISTINCT step) FROM read_parquet('{known['optimizer_step']}')"
+    (steps,) = connection.execute(query).fetchall()[0]
+    total = 0
+    for path in known.values():
+        (number,) = connection.execute(f"SELECT count(*) FROM read_parquet('{path}')").fetchall()[0]
+        total += number
+    return int(min(steps, steps * most_facts // max(total, 1)))
+
+
+def _first_step(connection: duckdb.DuckDBPyConnection, known: dict[str, str]) -> int:
+    query = f"SELECT min(step) FROM read_parquet('{known['optimizer_step']}')"
+    return int(connection.execute(query).fetchall()[0][0])
+
+
+def _span(connection: duckdb.DuckDBPyConnection, known: dict[str, str], first: int, steps: int) -> Span:
+    """Faults begin in the middle of the slice or at once. Times count events, so that steps are about as long."""
+    path = known["optimizer_step"]
+    query = f"SELECT max(rank), max(begin) - min(begin), count(DISTINCT step) FROM read_parquet('{path}')"
+    ranks, time, number = connection.execute(query).fetchall()[0]
+    half = max(1, int(time) // max(1, int(number) - 1) // 2)
+    return Span((first + steps // 2, first), half, int(ranks))
