@@ -51,6 +51,7 @@ class Checked:
     store: Store
     coverage: Coverage
     breaches: Mapping[str, tuple[Binding, ...]]
+    folder: RunFolder
     profile: tuple[Entry, ...] = ()
 
     def invariant(self, violation: Violation) -> Invariant:
@@ -82,7 +83,7 @@ def check_run(
             result, entries = check(program, store, known, progress=progress), ()
         breaches = sort_out(program, store, known, result, every_rule=not selection.only)
         report = _report(run, program, store, breaches)
-        yield Checked(report, program, store, known, breaches.result.violations, entries)
+        yield Checked(report, program, store, known, breaches.result.violations, run, entries)
 
 
 def query_run(

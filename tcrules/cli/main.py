@@ -24,6 +24,7 @@ COMMANDS: dict[str, Entry] = {
     "record": Entry("record", "Record a training command into a run folder."),
     "check": Entry("check", "Check a recorded run against rules."),
     "explain": Entry("explain", "Show why something is a violation, or why not."),
+    "report": Entry("report", "Write a page about a recorded run."),
     "query": Entry("query", "Ask a recorded run for facts."),
     "infer": Entry("infer", "Learn rules from healthy runs."),
     "import": Entry("import_", "Turn traces and files from elsewhere into a run."),

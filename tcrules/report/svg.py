@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -17,7 +18,7 @@ STYLE = """
 svg { font: 11px ui-monospace, Menlo, Consolas, monospace; --ink: #1b1f24; --paper: #ffffff; --line: #8a929c; }
 @media (prefers-color-scheme: dark) { svg { --ink: #e6e9ed; --paper: #16191d; --line: #7d8590; } }
 rect { fill: var(--paper); stroke: var(--line); stroke-width: 1.2; } text { fill: var(--ink); }
-path { fill: none; stroke: var(--line); } .kind { fill: var(--line); font-size: 9px; }
+path { fill: none; stroke: var(--line); } marker path { fill: var(--line); }
 .violation rect { stroke: #d1242f; stroke-width: 2.5; }
 .missing rect { stroke: #d9822b; stroke-width: 2; stroke-dasharray: 5 3; }
 .call rect { stroke: #2f6fd0; } .object rect { stroke: #2e8b57; } .near rect { stroke-dasharray: 2 2; }
@@ -25,8 +26,8 @@ path { fill: none; stroke: var(--line); } .kind { fill: var(--line); font-size: 
 """
 
 
-def as_svg(graph: Graph, title: str) -> str:
-    """The graph as SVG text."""
+def as_svg(graph: Graph, title: str, *, alone: bool = True) -> str:
+    """The graph as SVG text; not `alone`, it gets its style from the page that it is part of."""
     placed = layout(graph, {key: plain(label(node_of(graph, key))) for key in graph})
     root = ElementTree.Element(
         "svg",
@@ -37,12 +38,14 @@ def as_svg(graph: Graph, title: str) -> str:
         role="img",
     )
     ElementTree.SubElement(root, "title").text = plain(title)
-    ElementTree.SubElement(root, "style").text = STYLE
+    if alone:
+        ElementTree.SubElement(root, "style").text = STYLE
     defs = ElementTree.SubElement(root, "defs")
-    tip = ElementTree.SubElement(
+    tip = f"tip-{hashlib.sha256(title.encode('utf-8', 'replace')).hexdigest()[:8]}"  # of several pictures in a page
+    marker = ElementTree.SubElement(
         defs,
         "marker",
-        id="tip",
+        id=tip,
         viewBox="0 0 8 8",
         refX="7",
         refY="4",
@@ -50,9 +53,9 @@ def as_svg(graph: Graph, title: str) -> str:
         markerHeight="6",
         orient="auto",
     )
-    ElementTree.SubElement(tip, "path", d="M0 0L8 4L0 8z", style="fill: var(--line)")
+    ElementTree.SubElement(marker, "path", d="M0 0L8 4L0 8z")
     for source, target in graph.edges:
-        _edge(root, placed.boxes[source], placed.boxes[target], kind_of(graph, source, target))
+        _edge(root, placed.boxes[source], placed.boxes[target], kind_of(graph, source, target), tip)
     for key, box in placed.boxes.items():
         _node(root, box, node_of(graph, key).kind, plain(label(node_of(graph, key))))
     return ElementTree.tostring(root, encoding="unicode")
@@ -79,13 +82,13 @@ def _node(parent: ElementTree.Element, box: Box, kind: str, whole: str) -> None:
         text.text = line
 
 
-def _edge(parent: ElementTree.Element, start: Box, end: Box, kind: str) -> None:
+def _edge(parent: ElementTree.Element, start: Box, end: Box, kind: str, tip: str) -> None:
     below = end.y > start.y
     x1, y1 = start.x, start.y + (start.height if below else -start.height) / 2
     x2, y2 = end.x, end.y - (end.height if below else -end.height) / 2
     middle = (y1 + y2) / 2
     drawn = {"d": f"M{x1:.1f} {y1:.1f}C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"}
-    drawn["marker-end"] = "url(#tip)"
+    drawn["marker-end"] = f"url(#{tip})"
     if kind in SIDEWAYS:
         drawn["class"] = "after"
     path = ElementTree.SubElement(parent, "path", drawn)
