@@ -218,4 +218,6 @@ def _shown(filling: Filling) -> str:
         return filling.glob
     if isinstance(filling, Interval):
         return f"{filling.low} … {filling.high}"
+    if isinstance(filling, Configured):
+        return f"the configured {filling.key}"
     return " or ".join(map(str, filling.values)) if isinstance(filling, Choice) else str(filling)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.engine.reads import dependencies
+from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.mutation.laboratory import laboratory
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def scored(
 ) -> tuple[list[Learned], list[Dropped]]:
     """The rules with the numbers of faults that could concern them and that they find.
 
-    A rule that finds none of them is archived: its tier becomes `note`. A rule that says nothing of the run of which
-    facts are changed, or whose facts are too many, is left as it is.
+    A rule that finds none of them is archived: its tier becomes `note`. A rule is left as it is where the run says
+    nothing of it, or has no facts of something that it reads: no change makes such facts, which it may forbid.
 
     Args:
         rules: in the order of the invariants of `program`.
@@ -48,10 +49,12 @@ def scored(
             one.id for one, rule in zip(program.invariants, rules, strict=True) if rule.tier != "note"
         }
         tried, caught = _tried(bench, program.invariants, reads, alarming, options)
+        known = bench.known(relations)
     found = []
     for rule, invariant in zip(rules, program.invariants, strict=True):
         evidence = replace(rule.evidence, mutations=tried[invariant.id], caught=caught[invariant.id])
-        idle = evidence.mutations and not evidence.caught
+        observed = {name for name in reads[invariant.id] if name in BY_NAME}
+        idle = evidence.mutations and not evidence.caught and observed <= known
         found.append(replace(rule, evidence=evidence, tier="note" if idle else rule.tier))
     return found, []
 

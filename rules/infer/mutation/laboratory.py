@@ -39,18 +39,18 @@ class Laboratory:
     changed: Path
     span: Span
 
+    def known(self, relations: Collection[str]) -> set[str]:
+        """The relations of the schema of which there are facts."""
+        files = {name: self.healthy / f"{name}.parquet" for name in relations if name in BY_NAME}
+        return {
+            name
+            for name, path in files.items()
+            if path.exists() and self.connection.read_parquet(str(path)).limit(1).fetchall()
+        }
+
     def mutants(self, relations: Collection[str]) -> list[Mutant]:
         """All faults that can be injected into relations of which there are facts."""
-        found: list[Mutant] = []
-        for name in sorted(relations):
-            path = self.healthy / f"{name}.parquet"
-            if (
-                name in BY_NAME
-                and path.exists()
-                and self.connection.read_parquet(str(path)).limit(1).fetchall()
-            ):
-                found += mutants(BY_NAME[name], self.span)
-        return found
+        return [one for name in sorted(self.known(relations)) for one in mutants(BY_NAME[name], self.span)]
 
     def statuses(self, invariants: Sequence[Invariant], mutant: Mutant | None = None) -> dict[str, str]:
         """Verdicts on the healthy facts, or on those with a fault, by id of the rule."""
