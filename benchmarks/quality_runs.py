@@ -1,0 +1,168 @@
+"""Runs of the mutation suite, rules learned from them, and what checking them finds; for `quality.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "mutations"))
+
+from playing import play  # noqa: E402
+from suite import Fault, Program  # noqa: E402
+
+T = TypeVar("T")
+K = TypeVar("K")
+#: Stages of learning that can be switched off, as `tcrules infer --without` calls them.
+STAGES = ("guards", "generalisation", "hold-out", "budget")
+LOUD = ("error", "warning")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run: a program with flags, healthy or with a fault."""
+
+    program: Program
+    flags: tuple[str, ...]
+    fault: Fault | None = None
+
+    @property
+    def name(self) -> str:
+        """The run in a few words."""
+        return f"{self.program.name}/{self.fault.id if self.fault else ' '.join(self.flags)}"
+
+    def key(self) -> str:
+        """Name of the run folder: changes when the program, its flags or the recorder change."""
+        text = self.program.script.read_text(encoding="utf-8")
+        text = self.fault.apply(text) if self.fault else text
+        content = "\0".join([text, *self.flags, _recorder()])
+        label = self.fault.id if self.fault else "healthy"
+        return f"{self.program.name}.{label}.{hashlib.sha256(content.encode()).hexdigest()[:10]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A violation of severity error or warning."""
+
+    rule: str
+    step: int | None
+    cluster: int
+    message: str
+
+
+def trials(programs: Sequence[Program]) -> tuple[list[Trial], list[Trial], list[Trial]]:
+    """Runs to learn from, further healthy runs, and faulty runs with the flags of the first of those."""
+    return (
+        [Trial(p, flags) for p in programs for flags in p.learn],
+        [Trial(p, flags) for p in programs for flags in p.check],
+        [Trial(p, p.check[0], fault) for p in programs for fault in p.faults],
+    )
+
+
+def record(wanted: Sequence[Trial], work: Path, jobs: int) -> dict[Trial, Path]:
+    """Record what is not in the work folder yet.
+
+    Raises:
+        RuntimeError: a program ended with another exit code than 0: a silent fault must not.
+    """
+    folders = {trial: work / "runs" / trial.key() for trial in wanted}
+    missing = [trial for trial, folder in folders.items() if not (folder / "facts").is_dir()]
+    with ThreadPoolExecutor(jobs) as pool:
+        tasks = {pool.submit(_record, trial, folders[trial], work): trial for trial in missing}
+        finish("record", tasks)
+    return folders
+
+
+def _record(trial: Trial, run: Path, work: Path) -> None:
+    program, output = trial.program, work / "output" / f"{trial.key()}.txt"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    script = program.faulty(trial.fault, work / "programs") if trial.fault else program.script
+    code = play(script, trial.flags, processes=program.processes, output=output, run=run)
+    if code:
+        (run / "facts").rename(run / "facts-of-failure")
+        raise RuntimeError(f"{trial.name} ended with exit code {code}: see {output}*")
+
+
+def learn(wanted: Mapping[str, tuple[Sequence[Path], frozenset[str]]], work: Path, jobs: int) -> dict[str, Path]:
+    """Rule files by name; `wanted` says for each which runs to learn from and which stages to leave out."""
+    (work / "rules").mkdir(parents=True, exist_ok=True)
+    files = {name: work / "rules" / f"{name}.tcr" for name in wanted}
+    with _workers(jobs) as pool:
+        tasks = {pool.submit(_learn, list(map(str, runs)), without, str(files[name])): name
+                 for name, (runs, without) in wanted.items()}  # fmt: skip
+        finish("learn", tasks)
+    return files
+
+
+def _learn(runs: list[str], without: frozenset[str], output: str) -> None:
+    from tcrules.rules.infer import infer
+    from tcrules.rules.infer.options import Options
+
+    learned = infer([Path(run) for run in runs], options=Options(without=without))
+    Path(output).write_text(learned.text, encoding="utf-8")
+
+
+def check(wanted: Iterable[tuple[K, Path, Path | None]], jobs: int) -> dict[K, tuple[Alarm, ...]]:
+    """What is found in each run, by the given key, with the library and the given rule file."""
+    with _workers(jobs) as pool:
+        tasks = {pool.submit(_check, str(run), rules and str(rules)): key for key, run, rules in wanted}
+        return finish("check", tasks)
+
+
+def _check(run: str, rules: str | None) -> tuple[Alarm, ...]:
+    from tcrules.api import check as checked
+
+    report = checked(run, *([rules] if rules else []))
+    if not report.evaluated:
+        raise RuntimeError(f"{run}: no rule was evaluated")
+    return tuple(
+        Alarm(found.rule, found.first_step, found.cluster, found.message)
+        for found in report.violations
+        if found.severity in LOUD
+    )
+
+
+def finish(what: str, tasks: Mapping[Future[T], K], tell: Callable[[str], object] = sys.stderr.write) -> dict[K, T]:
+    """The results of all tasks; the first failure ends those that wait, and is raised."""
+    found: dict[K, T] = {}
+    for task in as_completed(tasks):
+        if task.exception() is not None:
+            for other in tasks:
+                other.cancel()
+            tell("\n")
+        found[tasks[task]] = task.result()
+        tell(f"\r{what}: {len(found)} of {len(tasks)} ")
+    if tasks:
+        tell("\n")
+    return found
+
+
+def library() -> frozenset[str]:
+    """The ids of the shipped rules."""
+    from tcrules.api import load_rules
+
+    return frozenset(rule.id for rule in load_rules().invariants)
+
+
+def _workers(jobs: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(jobs, mp_context=context)
+
+
+def _recorder() -> str:
+    """A digest of the recorder's sources: when they change, runs are recorded again."""
+    if not _digest:
+        digest = hashlib.sha256()
+        for source in sorted((ROOT / "instrument").rglob("*.py")):
+            digest.update(source.read_bytes())
+        _digest.append(digest.hexdigest())
+    return _digest[0]
+
+
+_digest: list[str] = []
