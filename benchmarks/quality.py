@@ -23,9 +23,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quality_runs import STAGES, Trial, check, learn, library, record, trials
+from quality_runs import Trial, check, learn, library, record, trials
 from quality_tables import Outcome, report
 from suite import load
+from tcrules.rules.infer.options import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +40,12 @@ OTHERS = "other programs"
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="folder for runs and rules, used again (default: a new one)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--work", type=Path, help="folder for runs and rules, used again (default: a new one)"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", metavar="PROGRAM")
     parser.add_argument("--no-ablation", action="store_true", help="learn with all stages only")
@@ -71,7 +76,9 @@ def measure(programs: Sequence[Program], work: Path, jobs: int, *, ablation: boo
     if ablation:
         modes |= {f"without {stage}": frozenset((stage,)) for stage in STAGES}
     own = {p.name: [runs[t] for t in reference if t.program == p] for p in programs}
-    wanted = {_file(p.name, mode): (own[p.name], without) for mode, without in modes.items() for p in programs}
+    wanted = {
+        _file(p.name, mode): (own[p.name], without) for mode, without in modes.items() for p in programs
+    }
     if len(programs) > 2:
         for p in programs:
             others = [run for name, several in own.items() if name != p.name for run in several]
@@ -80,12 +87,16 @@ def measure(programs: Sequence[Program], work: Path, jobs: int, *, ablation: boo
     files = learn({name: wanted[name] for name in wanted if OTHERS.replace(" ", "-") not in name}, work, jobs)
     files |= learn({name: wanted[name] for name in wanted if name not in files}, work, jobs)
     tasks = [
-        ((mode, trial), runs[trial], files[_file(trial.program.name, mode)])
+        ((mode, trial), runs[trial], files[_file(program.name, mode)])
+        for program in programs
         for mode in [*modes, *([OTHERS] if len(programs) > 2 else [])]
         for trial in [*healthy, *faulty]
+        if trial.program == program
     ]
     found = check(tasks, jobs)
-    return Outcome(tuple(programs), library(), _by_mode(found), {name: _rules(file) for name, file in files.items()})
+    return Outcome(
+        tuple(programs), library(), _by_mode(found), {name: _rules(file) for name, file in files.items()}
+    )
 
 
 def _by_mode(found: dict[tuple[str, Trial], tuple[Alarm, ...]]) -> dict[str, dict[Trial, tuple[Alarm, ...]]]:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "mutations"))
 
 from playing import play  # noqa: E402
-from suite import Fault, Program  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from suite import Fault, Program
+    from tcrules.engine import ir
 
 T = TypeVar("T")
 K = TypeVar("K")
-#: Stages of learning that can be switched off, as `tcrules infer --without` calls them.
-STAGES = ("guards", "generalisation", "hold-out", "budget")
 LOUD = ("error", "warning")
 
 
@@ -89,7 +92,9 @@ def _record(trial: Trial, run: Path, work: Path) -> None:
         raise RuntimeError(f"{trial.name} ended with exit code {code}: see {output}*")
 
 
-def learn(wanted: Mapping[str, tuple[Sequence[Path], frozenset[str]]], work: Path, jobs: int) -> dict[str, Path]:
+def learn(
+    wanted: Mapping[str, tuple[Sequence[Path], frozenset[str]]], work: Path, jobs: int
+) -> dict[str, Path]:
     """Rule files by name; `wanted` says for each which runs to learn from and which stages to leave out."""
     (work / "rules").mkdir(parents=True, exist_ok=True)
     files = {name: work / "rules" / f"{name}.tcr" for name in wanted}
@@ -108,17 +113,18 @@ def _learn(runs: list[str], without: frozenset[str], output: str) -> None:
     Path(output).write_text(learned.text, encoding="utf-8")
 
 
-def check(wanted: Iterable[tuple[K, Path, Path | None]], jobs: int) -> dict[K, tuple[Alarm, ...]]:
+def check(wanted: Iterable[tuple[K, Path, Path]], jobs: int) -> dict[K, tuple[Alarm, ...]]:
     """What is found in each run, by the given key, with the library and the given rule file."""
     with _workers(jobs) as pool:
-        tasks = {pool.submit(_check, str(run), rules and str(rules)): key for key, run, rules in wanted}
+        tasks = {pool.submit(_check, str(run), str(rules)): key for key, run, rules in wanted}
         return finish("check", tasks)
 
 
-def _check(run: str, rules: str | None) -> tuple[Alarm, ...]:
-    from tcrules.api import check as checked
+def _check(run: str, rules: str) -> tuple[Alarm, ...]:
+    from tcrules.checking import check_loaded
 
-    report = checked(run, *([rules] if rules else []))
+    with check_loaded(Path(run), _loaded(rules)) as checked:
+        report = checked.report
     if not report.evaluated:
         raise RuntimeError(f"{run}: no rule was evaluated")
     return tuple(
@@ -128,7 +134,16 @@ def _check(run: str, rules: str | None) -> tuple[Alarm, ...]:
     )
 
 
-def finish(what: str, tasks: Mapping[Future[T], K], tell: Callable[[str], object] = sys.stderr.write) -> dict[K, T]:
+@lru_cache
+def _loaded(rules: str) -> ir.Program:
+    from tcrules.api import load_rules
+
+    return load_rules(rules)
+
+
+def finish(
+    what: str, tasks: Mapping[Future[T], K], tell: Callable[[str], object] = sys.stderr.write
+) -> dict[K, T]:
     """The results of all tasks; the first failure ends those that wait, and is raised."""
     found: dict[K, T] = {}
     for task in as_completed(tasks):
@@ -155,14 +170,10 @@ def _workers(jobs: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(jobs, mp_context=context)
 
 
+@cache
 def _recorder() -> str:
     """A digest of the recorder's sources: when they change, runs are recorded again."""
-    if not _digest:
-        digest = hashlib.sha256()
-        for source in sorted((ROOT / "instrument").rglob("*.py")):
-            digest.update(source.read_bytes())
-        _digest.append(digest.hexdigest())
-    return _digest[0]
-
-
-_digest: list[str] = []
+    digest = hashlib.sha256()
+    for source in sorted((ROOT / "instrument").rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

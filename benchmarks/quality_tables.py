@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
+from typing import TYPE_CHECKING
 
 from quality_runs import Alarm, Trial
-from suite import Program
+
+if TYPE_CHECKING:
+    from suite import Program
 
 #: Whether an alarm's rule counts.
 Source = Callable[[str], bool]
@@ -41,7 +44,7 @@ class Outcome:
         return {
             "library": lambda rule: rule in self.library,
             "learned": lambda rule: rule not in self.library,
-            "both": lambda rule: True,
+            "both": lambda _: True,
         }
 
     def as_json(self) -> dict[str, object]:
@@ -100,7 +103,11 @@ def _groups(outcome: Outcome, mode: str, title: str, key: Callable[[Trial], str]
         faulty = [trial for trial in outcome.faulty(mode) if key(trial) == name]
         healthy = [trial for trial in outcome.healthy(mode) if key(trial) == name]
         cells = [len(faulty), *(_detected(outcome, mode, faulty, source) for source in sources.values())]
-        cells += [_prompt(outcome, mode, faulty), len(healthy), _clusters(outcome, mode, healthy, sources["both"])]
+        cells += [
+            _prompt(outcome, mode, faulty),
+            len(healthy),
+            _clusters(outcome, mode, healthy, sources["both"]),
+        ]
         yield f"{name:16}" + "".join(f"{cell:>9}" for cell in (cells if healthy else cells[:-2]))
 
 
@@ -116,7 +123,10 @@ def _totals(outcome: Outcome, mode: str) -> Iterator[str]:
 
 
 def _ablation(outcome: Outcome) -> Iterator[str]:
-    yield "\n" + f"{'learned':24}{'rules':>7}  {'detected':28}{'healthy runs alarmed':28}clusters per healthy run"
+    yield (
+        "\n"
+        + f"{'learned':24}{'rules':>7}  {'detected':28}{'healthy runs alarmed':28}clusters per healthy run"
+    )
     both = outcome.sources()["both"]
     for mode in outcome.modes:
         files = {f"{p.name}.{mode.replace(' ', '-')}" for p in outcome.programs}

@@ -70,6 +70,26 @@ def check_run(
         RunError, StoreFault: the run cannot be read.
     """
     program = load_selection(selection)
+    with check_loaded(path, program, progress, profile=profile, every_rule=not selection.only) as checked:
+        yield checked
+
+
+@contextmanager
+def check_loaded(
+    path: Path,
+    program: Program,
+    progress: Progress | None = None,
+    *,
+    profile: bool = False,
+    every_rule: bool = True,
+) -> Iterator[Checked]:
+    """Check a run against rules that are loaded: for many runs they need to be loaded once.
+
+    With `every_rule`, reports say which suppressions nothing needs.
+
+    Raises:
+        RunError, StoreFault: the run cannot be read.
+    """
     run = open_run(path)
     known = known_facts(run)
     with open_store(run.facts, program) as store:
@@ -81,7 +101,7 @@ def check_run(
             entries = tuple(measured.entries(result))
         else:
             result, entries = check(program, store, known, progress=progress), ()
-        breaches = sort_out(program, store, known, result, every_rule=not selection.only)
+        breaches = sort_out(program, store, known, result, every_rule=every_rule)
         report = _report(run, program, store, breaches)
         yield Checked(report, program, store, known, breaches.result.violations, run, entries)
 

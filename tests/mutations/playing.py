@@ -14,12 +14,18 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-TIMEOUT_S = 180.0
+TIMEOUT_S = 120.0
+#: Exit code of a program that did not end in time, as of `timeout`.
+TOO_LONG = 124
 
 
-def play(script: Path, flags: Sequence[str], *, processes: int = 1, output: Path, run: Path | None = None) -> int:
+def play(
+    script: Path, flags: Sequence[str], *, processes: int = 1, output: Path, run: Path | None = None
+) -> int:
     """Run a script as one process or as a group of several; return the first exit code that is not 0.
 
     Args:
@@ -76,17 +82,19 @@ def _train(script: str, flags: list[str], output: str, run: str | None, place: d
         session.stop()
 
 
-def _wait(started: Sequence[multiprocessing.process.BaseProcess]) -> int:
-    """Wait for all; when one fails or takes too long, the others are ended."""
-    end = time.monotonic() + TIMEOUT_S
+def _wait(started: Sequence[BaseProcess]) -> int:
+    """Wait for all; when one fails or all take too long, the others are ended. The exit code that says most."""
+    end, running = time.monotonic() + TIMEOUT_S, {process.sentinel: process for process in started}
     code = 0
-    for process in started:
-        process.join(max(0.0, end - time.monotonic()) if not code else 1.0)
-        if process.exitcode is None:
-            process.kill()
+    while running and not code and time.monotonic() < end:
+        for sentinel in wait(list(running), end - time.monotonic()):
+            process = running.pop(sentinel)
             process.join()
-        code = code or int(process.exitcode or 0)
-    return code
+            code = code or int(process.exitcode or 0)
+    for process in running.values():
+        process.kill()
+        process.join()
+    return code or (TOO_LONG if running else 0)
 
 
 def _create(run: Path, script: Path, flags: Sequence[str], processes: int) -> object:

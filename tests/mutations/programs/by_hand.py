@@ -20,7 +20,9 @@ x = torch.randn(200, 6)
 labels = (x @ torch.randn(6, 3)).argmax(1)
 
 torch.manual_seed(1000 * args.seed + rank)
-model = nn.Sequential(nn.Linear(6, args.width), nn.BatchNorm1d(args.width), nn.ReLU(), nn.Linear(args.width, 3))
+model = nn.Sequential(
+    nn.Linear(6, args.width), nn.BatchNorm1d(args.width), nn.ReLU(), nn.Linear(args.width, 3)
+)
 for parameter in model.parameters():
     dist.broadcast(parameter.data, src=0)
 optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
@@ -38,4 +40,5 @@ for step in range(args.steps):
         dist.all_reduce(buffer)
         buffer /= world
     print(f"rank {rank} step {step} loss {loss.item():.6f}")
+dist.barrier()
 dist.destroy_process_group()

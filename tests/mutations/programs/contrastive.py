@@ -37,7 +37,9 @@ class Pairs(Dataset):
 class Projector(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 6))
+        self.layers = nn.Sequential(
+            nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 6)
+        )
 
     def forward(self, x):
         return F.normalize(self.layers(x), dim=1)

@@ -1,4 +1,4 @@
-"""A perceptron learns a smooth function: SGD with momentum, a learning rate that falls in steps, evaluation per epoch."""
+"""A perceptron learns a smooth function: SGD with momentum, StepLR, evaluation after each epoch."""
 
 import argparse
 
@@ -20,7 +20,11 @@ inputs = torch.rand(160, 4) * 2 - 1
 targets = torch.sin(2 * inputs.sum(1, keepdim=True)) + 0.05 * torch.randn(160, 1)
 loader = DataLoader(TensorDataset(inputs[:128], targets[:128]), batch_size=args.batch_size, shuffle=True)
 model = nn.Sequential(
-    nn.Linear(4, args.width), nn.Tanh(), nn.Linear(args.width, args.width), nn.Tanh(), nn.Linear(args.width, 1)
+    nn.Linear(4, args.width),
+    nn.Tanh(),
+    nn.Linear(args.width, args.width),
+    nn.Tanh(),
+    nn.Linear(args.width, 1),
 )
 optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=args.drop_every, gamma=0.5)

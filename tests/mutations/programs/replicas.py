@@ -12,7 +12,9 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--seed", type=int, default=0)
-parser.add_argument("--steps", type=int, default=24, help="batches per process, two for each step of the optimizer")
+parser.add_argument(
+    "--steps", type=int, default=24, help="batches per process, two for each step of the optimizer"
+)
 parser.add_argument("--batch-size", type=int, default=8)
 parser.add_argument("--width", type=int, default=16)
 args = parser.parse_args()
@@ -47,4 +49,5 @@ while step < args.steps:
         if step == args.steps:
             break
     epoch += 1
+dist.barrier()
 dist.destroy_process_group()

@@ -19,7 +19,9 @@ torch.manual_seed(args.seed)
 class Model(nn.Module):
     def __init__(self, width):
         super().__init__()
-        self.trunk = nn.Sequential(nn.Linear(6, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width))
+        self.trunk = nn.Sequential(
+            nn.Linear(6, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width)
+        )
         self.kind = nn.Linear(width, 3)
         self.value = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
 
