@@ -21,6 +21,8 @@ from pathlib import Path
 TIMEOUT_S = 120.0
 #: Exit code of a program that did not end in time, as of `timeout`.
 TOO_LONG = 124
+#: Variables of the script that ran in this process: freeing a process group can wait for ever.
+_kept: list[dict[str, object]] = []
 
 
 def play(
@@ -77,7 +79,7 @@ def _train(script: str, flags: list[str], output: str, run: str | None, place: d
     if run is not None:
         session.start(Path(run))
     try:
-        runpy.run_path(script, run_name="__main__")
+        _kept.append(runpy.run_path(script, run_name="__main__"))
     finally:
         session.stop()
 
