@@ -30,11 +30,12 @@ test: $(VENV)/bin/python
 	$(INSTALL) ".[test]"
 	cd tests && $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The random programs of the engine ten times over: at least 2,000 for the executors; a run of 100,000 steps.
+# The random programs of the engine ten times over: at least 2,000 for the executors; a run of 100,000 steps; all
+# injected faults.
 nightly: $(VENV)/bin/python
 	@rm -rf build
 	$(INSTALL) ".[test]"
-	cd tests && TCRULES_PROFILE=nightly $(BIN)/python -m pytest engine probes/test_long_runs.py $(PYTEST_ARGS)
+	cd tests && TCRULES_PROFILE=nightly $(BIN)/python -m pytest engine mutations probes/test_long_runs.py $(PYTEST_ARGS)
 
 # The static checks. Type and layer checks read the installed package, from a folder that holds no sources.
 check: $(VENV)/bin/python

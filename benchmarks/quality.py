@@ -23,20 +23,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from quality_runs import Trial, check, learn, library, record, trials
+from quality_runs import Trial, check, learn, library, record, rules, trials
 from quality_tables import Outcome, report
 from suite import load
 from tcrules.rules.infer.options import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from quality_runs import Alarm
     from suite import Program
 
 #: Name of the mode that learns with all stages.
 FULL = "all stages"
 OTHERS = "other programs"
+ABLATION = ("guards", "generalisation", "hold-out", "budget")
 
 
 def arguments() -> argparse.Namespace:
@@ -48,7 +48,13 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", nargs="*", metavar="PROGRAM")
-    parser.add_argument("--no-ablation", action="store_true", help="learn with all stages only")
+    parser.add_argument(
+        "--quick", action="store_true", help="no ablation, nothing learned from other programs"
+    )
+    parser.add_argument(
+        "--without", nargs="*", choices=STAGES, metavar="STAGE", default=ABLATION,
+        help=f"stages of learning to leave out in turn: {', '.join(STAGES)} (default: {', '.join(ABLATION)})",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found")
     return parser.parse_args()
 
@@ -60,7 +66,8 @@ def main() -> int:
         sys.stderr.write(f"no program is called {' or '.join(given.only)}\n")
         return 2
     work = (given.work or Path(tempfile.mkdtemp(prefix="tcrules-quality-"))).resolve()
-    outcome = measure(programs, work, given.jobs, ablation=not given.no_ablation)
+    stages, others = given.without, len(programs) > 2 and not given.quick
+    outcome = measure(programs, work, given.jobs, () if given.quick else stages, others=others)
     print("\n".join(report(outcome)))
     print(f"\n{time.monotonic() - begin:.0f} s; runs and rules are in {work}")
     if given.json:
@@ -68,50 +75,36 @@ def main() -> int:
     return 0
 
 
-def measure(programs: Sequence[Program], work: Path, jobs: int, *, ablation: bool) -> Outcome:
-    """Record, learn and check."""
+def measure(
+    programs: Sequence[Program], work: Path, jobs: int, stages: Sequence[str], *, others: bool
+) -> Outcome:
+    """Record, learn and check; with all stages, without each of `stages`, and from the other programs."""
     reference, healthy, faulty = trials(programs)
     runs = record([*reference, *healthy, *faulty], work, jobs)
-    modes = {FULL: frozenset[str]()}
-    if ablation:
-        modes |= {f"without {stage}": frozenset((stage,)) for stage in STAGES}
-    own = {p.name: [runs[t] for t in reference if t.program == p] for p in programs}
-    wanted = {
-        _file(p.name, mode): (own[p.name], without) for mode, without in modes.items() for p in programs
+    modes = {FULL: frozenset[str](), **{f"without {stage}": frozenset((stage,)) for stage in stages}}
+    own = {p.name: [runs[trial] for trial in reference if trial.program == p] for p in programs}
+    wanted = {(p.name, mode): (own[p.name], without) for mode, without in modes.items() for p in programs}
+    files = learn(wanted, work, jobs)
+    if others:
+        # Last: by now, the statistics of all runs lie beside them.
+        files |= learn(
+            {(p.name, OTHERS): (_others(own, p.name), frozenset[str]()) for p in programs}, work, jobs
+        )
+    found = check({(rules, runs[t]) for t in [*healthy, *faulty] for rules in _of(files, t).values()}, jobs)
+    alarms = {
+        mode: {t: found[_of(files, t)[mode], runs[t]] for t in [*healthy, *faulty]}
+        for mode in [*modes, *([OTHERS] if others else [])]
     }
-    if len(programs) > 2:
-        for p in programs:
-            others = [run for name, several in own.items() if name != p.name for run in several]
-            wanted[_file(p.name, OTHERS)] = (others, frozenset())
-    # statistics are counted once for each run, so what needs them all comes last
-    files = learn({name: wanted[name] for name in wanted if OTHERS.replace(" ", "-") not in name}, work, jobs)
-    files |= learn({name: wanted[name] for name in wanted if name not in files}, work, jobs)
-    tasks = [
-        ((mode, trial), runs[trial], files[_file(program.name, mode)])
-        for program in programs
-        for mode in [*modes, *([OTHERS] if len(programs) > 2 else [])]
-        for trial in [*healthy, *faulty]
-        if trial.program == program
-    ]
-    found = check(tasks, jobs)
-    return Outcome(
-        tuple(programs), library(), _by_mode(found), {name: _rules(file) for name, file in files.items()}
-    )
+    return Outcome(tuple(programs), library(), alarms, {key: rules(file) for key, file in files.items()})
 
 
-def _by_mode(found: dict[tuple[str, Trial], tuple[Alarm, ...]]) -> dict[str, dict[Trial, tuple[Alarm, ...]]]:
-    modes: dict[str, dict[Trial, tuple[Alarm, ...]]] = {}
-    for (mode, trial), alarms in sorted(found.items(), key=lambda one: one[0][1].name):
-        modes.setdefault(mode, {})[trial] = alarms
-    return modes
+def _others(own: Mapping[str, Sequence[Path]], program: str) -> list[Path]:
+    return [run for name, several in own.items() if name != program for run in several]
 
 
-def _file(program: str, mode: str) -> str:
-    return f"{program}.{mode.replace(' ', '-')}"
-
-
-def _rules(file: Path) -> int:
-    return sum(line.startswith("invariant ") for line in file.read_text(encoding="utf-8").splitlines())
+def _of(files: Mapping[tuple[str, str], Path], trial: Trial) -> dict[str, Path]:
+    """The rule files of a run's program, by mode."""
+    return {mode: file for (program, mode), file in files.items() if program == trial.program.name}
 
 
 if __name__ == "__main__":

@@ -93,30 +93,43 @@ def _record(trial: Trial, run: Path, work: Path) -> None:
 
 
 def learn(
-    wanted: Mapping[str, tuple[Sequence[Path], frozenset[str]]], work: Path, jobs: int
-) -> dict[str, Path]:
-    """Rule files by name; `wanted` says for each which runs to learn from and which stages to leave out."""
+    wanted: Mapping[tuple[str, str], tuple[Sequence[Path], frozenset[str]]], work: Path, jobs: int
+) -> dict[tuple[str, str], Path]:
+    """Rule files by name and mode; `wanted` says for each which runs to learn from and which stages to leave out.
+
+    Files of the same rules are one file: what one finds, the other finds.
+    """
     (work / "rules").mkdir(parents=True, exist_ok=True)
-    files = {name: work / "rules" / f"{name}.tcr" for name in wanted}
     with _workers(jobs) as pool:
-        tasks = {pool.submit(_learn, list(map(str, runs)), without, str(files[name])): name
-                 for name, (runs, without) in wanted.items()}  # fmt: skip
-        finish("learn", tasks)
+        tasks = {
+            pool.submit(_learn, list(map(str, runs)), without): key for key, (runs, without) in wanted.items()
+        }
+        texts = finish("learn", tasks)
+    files, known = {}, {}
+    for key in wanted:
+        file = work / "rules" / f"{'.'.join(key).replace(' ', '-')}.tcr"
+        file.write_text(texts[key], encoding="utf-8")
+        files[key] = known.setdefault((key[0], texts[key]), file)
     return files
 
 
-def _learn(runs: list[str], without: frozenset[str], output: str) -> None:
+def _learn(runs: list[str], without: frozenset[str]) -> str:
     from tcrules.rules.infer import infer
     from tcrules.rules.infer.options import Options
 
-    learned = infer([Path(run) for run in runs], options=Options(without=without))
-    Path(output).write_text(learned.text, encoding="utf-8")
+    return infer([Path(run) for run in runs], options=Options(without=without)).text
 
 
-def check(wanted: Iterable[tuple[K, Path, Path]], jobs: int) -> dict[K, tuple[Alarm, ...]]:
-    """What is found in each run, by the given key, with the library and the given rule file."""
+def rules(file: Path) -> int:
+    """How many rules a file has."""
+    return sum(line.startswith("invariant ") for line in file.read_text(encoding="utf-8").splitlines())
+
+
+def check(wanted: Iterable[tuple[Path, Path]], jobs: int) -> dict[tuple[Path, Path], tuple[Alarm, ...]]:
+    """What is found by the library and a rule file in a run, by (rule file, run)."""
     with _workers(jobs) as pool:
-        tasks = {pool.submit(_check, str(run), str(rules)): key for key, run, rules in wanted}
+        # Sorted: a process loads rules once for all runs that they check.
+        tasks = {pool.submit(_check, str(run), str(rules)): (rules, run) for rules, run in sorted(wanted)}
         return finish("check", tasks)
 
 

@@ -18,12 +18,12 @@ Source = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Alarms of each run by mode of learning; `rules` counts those of each learned file."""
+    """Alarms of each run by mode of learning; `rules` counts those learned for (program, mode)."""
 
     programs: tuple[Program, ...]
     library: frozenset[str]
     modes: Mapping[str, Mapping[Trial, tuple[Alarm, ...]]]
-    rules: Mapping[str, int]
+    rules: Mapping[tuple[str, str], int]
 
     def healthy(self, mode: str) -> list[Trial]:
         return [trial for trial in self.modes[mode] if trial.fault is None]
@@ -50,7 +50,7 @@ class Outcome:
     def as_json(self) -> dict[str, object]:
         both = self.sources()["both"]
         return {
-            "rules": dict(self.rules),
+            "rules": {f"{program}: {mode}": count for (program, mode), count in self.rules.items()},
             "runs": [
                 {
                     "mode": mode,
@@ -129,8 +129,7 @@ def _ablation(outcome: Outcome) -> Iterator[str]:
     )
     both = outcome.sources()["both"]
     for mode in outcome.modes:
-        files = {f"{p.name}.{mode.replace(' ', '-')}" for p in outcome.programs}
-        rules = sum(count for name, count in outcome.rules.items() if name in files)
+        rules = sum(count for (_, learned), count in outcome.rules.items() if learned == mode)
         yield f"{mode:24}{rules:>7}  " + _line(outcome, mode, both)
 
 

@@ -23,7 +23,7 @@ y = torch.sin(x[:, :1] + x[:, 1:2] * x[:, 2:3])
 def build():
     model = nn.Sequential(nn.Linear(5, args.width), nn.ReLU(), nn.Dropout(0.1), nn.Linear(args.width, 1))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-    scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.95)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda n: 1 - n / (2 * args.steps))
     return model, optimizer, scheduler
 
 
