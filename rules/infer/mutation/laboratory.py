@@ -50,7 +50,20 @@ class Laboratory:
 
     def mutants(self, relations: Collection[str]) -> list[Mutant]:
         """All faults that can be injected into relations of which there are facts."""
-        return [one for name in sorted(self.known(relations)) for one in mutants(BY_NAME[name], self.span)]
+        return [
+            one
+            for name in sorted(self.known(relations))
+            for one in mutants(BY_NAME[name], self.span, self._onsets(name))
+        ]
+
+    def _onsets(self, relation: str) -> list[int]:
+        """Steps at which faults begin: in the middle of what is known of a relation, and at once."""
+        if "step" not in BY_NAME[relation].column_names():
+            return [0]
+        steps = f"(SELECT DISTINCT step FROM read_parquet('{self.healthy}/{relation}.parquet'))"
+        query = f"SELECT quantile_disc(step, 0.5), min(step) FROM {steps}"
+        (middle, first) = self.connection.execute(query).fetchall()[0]
+        return sorted({int(middle), int(first)}, reverse=True)
 
     def statuses(self, invariants: Sequence[Invariant], mutant: Mutant | None = None) -> dict[str, str]:
         """Verdicts on the healthy facts, or on those with a fault, by id of the rule."""
@@ -111,7 +124,7 @@ def laboratory(
             connection.execute(
                 f"COPY (SELECT * FROM read_parquet('{path}') {where}) TO '{healthy}/{name}.parquet' (FORMAT parquet)"
             )
-        yield Laboratory(program, connection, healthy, changed, _span(connection, known, first, steps))
+        yield Laboratory(program, connection, healthy, changed, _span(connection, known))
 
 
 def _steps(connection: duckdb.DuckDBPyConnection, known: dict[str, str], most_facts: int) -> int:
@@ -132,10 +145,9 @@ def _first_step(connection: duckdb.DuckDBPyConnection, known: dict[str, str]) ->
     return int(connection.execute(query).fetchall()[0][0])
 
 
-def _span(connection: duckdb.DuckDBPyConnection, known: dict[str, str], first: int, steps: int) -> Span:
-    """Faults begin in the middle of the slice or at once. Times count events, so that steps are about as long."""
+def _span(connection: duckdb.DuckDBPyConnection, known: dict[str, str]) -> Span:
+    """Times count events of a process, so a step takes about as many as there are between two."""
     path = known["optimizer_step"]
     query = f"SELECT max(rank), max(begin) - min(begin), count(DISTINCT step) FROM read_parquet('{path}')"
     ranks, time, number = connection.execute(query).fetchall()[0]
-    half = max(1, int(time) // max(1, int(number) - 1) // 2)
-    return Span((first + steps // 2, first), half, int(ranks))
+    return Span(max(1, int(time) // max(1, int(number) - 1) // 2), int(ranks))

@@ -1,7 +1,8 @@
 """Faults as changes of facts: each operator makes of the facts of one relation what a fault would have left there.
 
 An operator speaks of kinds of columns, never of a certain relation, so that it applies to every relation that has such
-columns. A fault begins at some step (`later`) and stays, as most do; facts without a step change all.
+columns. A fault begins at some step (`later`) and stays, as most do; facts without a step change all. Where there are
+several processes, it also happens on one of them alone.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from tcrules.instrument.schema import TYPES, UNLEARNABLE, Column, Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Added to ids of facts that are there twice.
 _AGAIN = 1 << 40
@@ -22,9 +23,8 @@ _CLASSES = ("none", "zero", "nonzero", "nonfinite")
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """`steps` at which faults begin, the time of `half` a step, and the `last_rank` (0: there is one process)."""
+    """The time of `half` a step, and the `last_rank` (0: there is one process)."""
 
-    steps: tuple[int, ...]
     half: int
     last_rank: int
 
@@ -44,29 +44,31 @@ class Mutant:
         return f"{self.operator} {self.relation}{'.' * bool(self.column)}{self.column} from step {self.step}"
 
 
-def mutants(relation: Relation, span: Span) -> Iterator[Mutant]:
-    """All faults of one relation."""
-    stepped = "step" in relation.column_names()
-    for step in span.steps if stepped else span.steps[:1]:
-        later = f"step >= {step}" if stepped else "true"
-        for operator, query in _of_rows(relation, span, later):
-            yield Mutant(operator, relation.name, "", step, query)
-        for column in relation.columns:
-            for operator, value in _of_column(relation, column, span):
-                where = f"{later} AND rank = {span.last_rank}" if operator == "desync" else later
-                query = _changed({column.name: f'CASE WHEN {where} THEN {value} ELSE "{column.name}" END'})
-                yield Mutant(operator, relation.name, column.name, step, query)
+def mutants(relation: Relation, span: Span, onsets: Iterable[int]) -> Iterator[Mutant]:
+    """All faults of one relation that begin at some steps."""
+    names = relation.column_names()
+    for step in onsets:
+        later = f"step >= {step}" if "step" in names else "true"
+        scopes = {"": later}
+        if span.last_rank and "rank" in names:
+            scopes[" on one rank"] = f"{later} AND rank = {span.last_rank}"
+        for scope, where in scopes.items():
+            for operator, query in _of_rows(relation, span, where):
+                yield Mutant(operator + scope, relation.name, "", step, query)
+            for column in relation.columns:
+                for operator, value in _of_column(relation, column):
+                    query = _changed({column.name: _where(where, value, column.name)})
+                    yield Mutant(operator + scope, relation.name, column.name, step, query)
 
 
 def _of_rows(relation: Relation, span: Span, later: str) -> Iterator[tuple[str, str]]:
     names = relation.column_names()
     if "step" in names:
         yield "drop", f"SELECT * FROM facts WHERE NOT ({later})"
-        yield "drop once", f"SELECT * FROM facts WHERE step != (SELECT min(step) FROM facts WHERE {later})"
+        first = f"(SELECT min(step) FROM facts WHERE {later})"
+        yield "drop once", f"SELECT * FROM facts WHERE NOT (step = {first} AND {later})"
     else:
-        yield "drop", "SELECT * FROM facts WHERE fact % 2 = 0"
-    if span.last_rank and "rank" in names:
-        yield "skip one rank", f"SELECT * FROM facts WHERE NOT ({later} AND rank = {span.last_rank})"
+        yield "drop", f"SELECT * FROM facts WHERE NOT (fact % 2 = 1 AND {later})"
     moments = [column.name for column in relation.columns if column.type == "time"]
     again = {"fact": f"fact + {_AGAIN}"} | {name: f'"{name}" + 1' for name in moments}
     if "call" in names:
@@ -80,13 +82,14 @@ def _of_rows(relation: Relation, span: Span, later: str) -> Iterator[tuple[str, 
             "repeat",
             _changed({n: f'CASE WHEN {later} THEN {v} ELSE "{n}" END' for n, v in earlier.items()}),
         )
-    for operator, shift in (("early", -span.half), ("late", span.half)):
+    # What belongs to no step (members, flags) is made before the first one: it comes late after several.
+    far = span.half if "step" in names else 8 * span.half
+    for operator, shift in (("early", -far), ("late", far)):
         if moments:
-            moved = {name: f'CASE WHEN {later} THEN "{name}" + {shift} ELSE "{name}" END' for name in moments}
-            yield operator, _changed(moved)
+            yield operator, _changed({name: _where(later, f'"{name}" + {shift}', name) for name in moments})
 
 
-def _of_column(relation: Relation, column: Column, span: Span) -> Iterator[tuple[str, str]]:
+def _of_column(relation: Relation, column: Column) -> Iterator[tuple[str, str]]:
     """Operators and values of one column where they change it."""
     name = f'"{column.name}"'
     if column.type == "fingerprint":
@@ -98,8 +101,6 @@ def _of_column(relation: Relation, column: Column, span: Span) -> Iterator[tuple
                 "freeze",
                 f'"{prints[0]}"' if len(prints) > 1 else f"first({name}) OVER {_history(relation)}",
             )
-        if span.last_rank and "rank" in relation.column_names():
-            yield "desync", f"xor({name}, 1)"
     elif column.type == "bool":
         yield "flip", f"NOT {name}"
     elif column.type == "float":
@@ -137,6 +138,10 @@ def _history(relation: Relation) -> str:
         if column.type == "rank" or (TYPES[column.type] == "string" and column.type != "string")
     ]
     return f"(PARTITION BY {', '.join(things) or '1'} ORDER BY fact)"
+
+
+def _where(condition: str, value: str, name: str) -> str:
+    return f'CASE WHEN {condition} THEN {value} ELSE "{name}" END'
 
 
 def _changed(values: dict[str, str]) -> str:
