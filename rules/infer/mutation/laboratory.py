@@ -57,13 +57,12 @@ class Laboratory:
         ]
 
     def _onsets(self, relation: str) -> list[int]:
-        """Steps at which faults begin: in the middle of what is known of a relation, and at once."""
+        """Steps at which faults begin: in the middle of what is known of a relation, in its second step, at once."""
         if "step" not in BY_NAME[relation].column_names():
             return [0]
-        steps = f"(SELECT DISTINCT step FROM read_parquet('{self.healthy}/{relation}.parquet'))"
-        query = f"SELECT quantile_disc(step, 0.5), min(step) FROM {steps}"
-        (middle, first) = self.connection.execute(query).fetchall()[0]
-        return sorted({int(middle), int(first)}, reverse=True)
+        query = f"SELECT DISTINCT step FROM read_parquet('{self.healthy}/{relation}.parquet') ORDER BY step"
+        steps = [int(step) for (step,) in self.connection.execute(query).fetchall()]
+        return sorted({steps[len(steps) // 2], *steps[:2]}, reverse=True)
 
     def statuses(self, invariants: Sequence[Invariant], mutant: Mutant | None = None) -> dict[str, str]:
         """Verdicts on the healthy facts, or on those with a fault, by id of the rule."""
