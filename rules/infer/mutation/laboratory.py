@@ -14,7 +14,7 @@ from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.mutation.operators import Mutant, Span, mutants
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import duckdb
@@ -53,16 +53,20 @@ class Laboratory:
         return [
             one
             for name in sorted(self.known(relations))
-            for one in mutants(BY_NAME[name], self.span, self._onsets(name))
+            for one in mutants(BY_NAME[name], self.span, self._when(name))
         ]
 
-    def _onsets(self, relation: str) -> list[int]:
-        """Steps at which faults begin: in the middle of what is known of a relation, in its second step, at once."""
+    def _when(self, relation: str) -> Mapping[str, str]:
+        """Which facts of a relation a fault concerns, in words and in SQL.
+
+        A fault of every other step begins and ends wherever a rule looks at neighbouring steps.
+        """
         if "step" not in BY_NAME[relation].column_names():
-            return [0]
+            return {"": "true"}
         query = f"SELECT DISTINCT step FROM read_parquet('{self.healthy}/{relation}.parquet') ORDER BY step"
         steps = [int(step) for (step,) in self.connection.execute(query).fetchall()]
-        return sorted({steps[len(steps) // 2], *steps[:2]}, reverse=True)
+        onsets = {f" from step {step}": f"step >= {step}" for step in (steps[0], steps[len(steps) // 2])}
+        return onsets | {" in every other step": "step % 2 = 1"}
 
     def statuses(self, invariants: Sequence[Invariant], mutant: Mutant | None = None) -> dict[str, str]:
         """Verdicts on the healthy facts, or on those with a fault, by id of the rule."""

@@ -1,8 +1,8 @@
 """Faults as changes of facts: each operator makes of the facts of one relation what a fault would have left there.
 
 An operator speaks of kinds of columns, never of a certain relation, so that it applies to every relation that has such
-columns. A fault begins at some step (`later`) and stays, as most do; facts without a step change all. Where there are
-several processes, it also happens on one of them alone.
+columns. A fault begins at some step and stays, as most do, or comes and goes; facts without a step change all. Where
+there are several processes, it also happens on one of them alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tcrules.instrument.schema import TYPES, UNLEARNABLE, Column, Relation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Mapping
 
 #: Added to ids of facts that are there twice.
 _AGAIN = 1 << 40
@@ -36,57 +36,56 @@ class Mutant:
     operator: str
     relation: str
     column: str
-    step: int
+    when: str
     query: str
 
     @property
     def name(self) -> str:
-        return f"{self.operator} {self.relation}{'.' * bool(self.column)}{self.column} from step {self.step}"
+        return f"{self.operator} {self.relation}{'.' * bool(self.column)}{self.column}{self.when}"
 
 
-def mutants(relation: Relation, span: Span, onsets: Iterable[int]) -> Iterator[Mutant]:
-    """All faults of one relation that begin at some steps."""
+def mutants(relation: Relation, span: Span, when: Mapping[str, str]) -> Iterator[Mutant]:
+    """All faults of one relation that concern some of its facts: `when` says in words and in SQL which."""
     names = relation.column_names()
-    for step in onsets:
-        later = f"step >= {step}" if "step" in names else "true"
-        scopes = {"": later}
+    for words, condition in when.items():
+        scopes = {words: condition}
         if span.last_rank and "rank" in names:
-            scopes[" on one rank"] = f"{later} AND rank = {span.last_rank}"
+            scopes[f" on one rank{words}"] = f"{condition} AND rank = {span.last_rank}"
         for scope, where in scopes.items():
             for operator, query in _of_rows(relation, span, where):
-                yield Mutant(operator + scope, relation.name, "", step, query)
+                yield Mutant(operator, relation.name, "", scope, query)
             for column in relation.columns:
                 for operator, value in _of_column(relation, column):
                     query = _changed({column.name: _where(where, value, column.name)})
-                    yield Mutant(operator + scope, relation.name, column.name, step, query)
+                    yield Mutant(operator, relation.name, column.name, scope, query)
 
 
-def _of_rows(relation: Relation, span: Span, later: str) -> Iterator[tuple[str, str]]:
+def _of_rows(relation: Relation, span: Span, where: str) -> Iterator[tuple[str, str]]:
     names = relation.column_names()
     if "step" in names:
-        yield "drop", f"SELECT * FROM facts WHERE NOT ({later})"
-        first = f"(SELECT min(step) FROM facts WHERE {later})"
-        yield "drop once", f"SELECT * FROM facts WHERE NOT (step = {first} AND {later})"
+        yield "drop", f"SELECT * FROM facts WHERE NOT ({where})"
+        first = f"(SELECT min(step) FROM facts WHERE {where})"
+        yield "drop once", f"SELECT * FROM facts WHERE NOT (step = {first} AND {where})"
     else:
-        yield "drop", f"SELECT * FROM facts WHERE NOT (fact % 2 = 1 AND {later})"
+        yield "drop", f"SELECT * FROM facts WHERE NOT (fact % 2 = 1 AND {where})"
     moments = [column.name for column in relation.columns if column.type == "time"]
     again = {"fact": f"fact + {_AGAIN}"} | {name: f'"{name}" + 1' for name in moments}
     if "call" in names:
         again["call"] = f"call + {_AGAIN}"
     if len(again) > 1:
-        yield "duplicate", f"SELECT * FROM facts UNION ALL {_changed(again)} WHERE {later}"
+        yield "duplicate", f"SELECT * FROM facts UNION ALL {_changed(again)} WHERE {where}"
     prints = [column.name for column in relation.columns if column.type == "fingerprint"]
     if len(prints) > 1:
         earlier = {name: _before(relation, f'"{name}"') for name in prints}
         yield (
             "repeat",
-            _changed({n: f'CASE WHEN {later} THEN {v} ELSE "{n}" END' for n, v in earlier.items()}),
+            _changed({n: f'CASE WHEN {where} THEN {v} ELSE "{n}" END' for n, v in earlier.items()}),
         )
     # What belongs to no step (members, flags) is made before the first one: it comes late after several.
     far = span.half if "step" in names else 8 * span.half
     for operator, shift in (("early", -far), ("late", far)):
         if moments:
-            yield operator, _changed({name: _where(later, f'"{name}" + {shift}', name) for name in moments})
+            yield operator, _changed({name: _where(where, f'"{name}" + {shift}', name) for name in moments})
 
 
 def _of_column(relation: Relation, column: Column) -> Iterator[tuple[str, str]]:
