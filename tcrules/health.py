@@ -13,12 +13,14 @@ from tcrules.engine.check import check
 from tcrules.engine.recorded import open_store
 from tcrules.grammar.records import replace
 from tcrules.rules.catalogue import library_paths
+from tcrules.rules.infer.reading import MOST_IN_MEMORY
 from tcrules.selection import Selection, load_selection
 from tcrules.suppressing import sort_out
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tcrules.engine.duckdb_store import Settings
     from tcrules.engine.ir import Program
     from tcrules.instrument.runs import RunFolder
 
@@ -48,7 +50,7 @@ class LibraryHealth:
         loud = [rule for rule in program.invariants if rule.severity in _LOUD and rule.span.source in shipped]
         return replace(program, invariants=tuple(loud))
 
-    def __call__(self, folder: RunFolder) -> tuple[str, ...]:
+    def __call__(self, folder: RunFolder, settings: Settings) -> tuple[str, ...]:
         """The rules that the run violates.
 
         Raises:
@@ -56,7 +58,7 @@ class LibraryHealth:
             StoreFault: the facts cannot be read.
         """
         known = known_facts(folder)
-        with open_store(folder.facts, self.program) as store:
+        with open_store(folder.facts, self.program, settings, MOST_IN_MEMORY) as store:
             result = check(self.program, store, known)
             if not result.violations:
                 return ()

@@ -60,7 +60,7 @@ def read_kept(folder: RunFolder) -> Kept:
     """What was kept of this recording; nothing where that cannot be read."""
     try:
         content: dict[str, Any] = json.loads((folder.path / CACHE).read_text(encoding="utf-8"))
-        if content["format"] != FORMAT or content["run"] != _recording(folder):
+        if content["format"] != FORMAT or content["run"] != recording(folder):
             return Kept()
         return Kept(
             _about(content["about"]),
@@ -78,7 +78,7 @@ def write_kept(folder: RunFolder, kept: Kept) -> None:
         return  # read from a copy: still going on, or of an older version
     content = {
         "format": FORMAT,
-        "run": _recording(folder),
+        "run": recording(folder),
         "about": None if kept.about is None else asdict(kept.about),
         "templates": {key: _packed(one) for key, one in sorted(kept.counts.items())},
         "too_wide": kept.too_wide,
@@ -92,7 +92,7 @@ def write_kept(folder: RunFolder, kept: Kept) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _recording(folder: RunFolder) -> list[object]:
+def recording(folder: RunFolder) -> list[object]:
     """Tells recordings apart, also those that used the same folder one after the other."""
     told = folder.manifest
     return [told.started, told.ended, told.command, told.host, told.pid, told.schema]

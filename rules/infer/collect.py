@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.runs import RunFolder, open_run
-from tcrules.rules.infer.cache import CACHE, read_kept
+from tcrules.rules.infer.cache import CACHE, read_kept, recording
 from tcrules.rules.infer.model import Dropped, InferError, Run
 from tcrules.rules.infer.reading import Means, Reading, Tick, count, left_to_do, read_run
 from tcrules.rules.infer.workers import WorkerLost, each
@@ -23,8 +23,9 @@ __all__ = ["CACHE", "Collected", "Interrupted", "Means", "Progress", "collect", 
 
 #: Called with the number of parts of the work that are done and of all.
 Progress = Callable[[int, int], None]
-#: Bytes that the database may use for all runs that are read at a time; what does not fit is spilled to disk.
-MEMORY = 800_000_000
+#: Bytes that the database may use for all runs that are read at a time; what does not fit is spilled to disk. Twice as
+#: much is not faster.
+MEMORY = 500_000_000
 
 _HERE = Means()
 
@@ -45,12 +46,14 @@ class Collected:
     Attributes:
         runs: in the order of their content and not of how they were given.
         dropped: templates that had too many bindings, of which nothing is learned.
-        alarms: run -> rules of the check of its health that it violates.
+        alarms: runs, each with the rules of the check of its health that it violates.
+        copies: runs that are copies of others, each with that one.
     """
 
     runs: tuple[Run, ...]
     dropped: tuple[Dropped, ...] = ()
     alarms: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    copies: tuple[tuple[str, str], ...] = ()
 
 
 def collect(
@@ -74,7 +77,7 @@ def collect(
         StoreFault: the facts of a run do not fit the schema.
         Interrupted: by the user.
     """
-    folders = _opened(paths)
+    folders, copies = _different(_opened(paths))
     parts = [left_to_do(read_kept(folder), templates, means) for folder in folders]
     workers = max(1, min(jobs, sum(map(bool, parts))))
     means = replace(means, threads=max(1, jobs // workers), memory=(means.memory or MEMORY) // workers)
@@ -100,11 +103,11 @@ def collect(
         raise Interrupted(len(found), len(folders)) from None
     except WorkerLost as lost:
         raise InferError(
-            f"the process that read '{paths[lost.item]}' was ended by the system"  # type: ignore[call-overload]
+            f"the process that read '{folders[lost.item].path}' was ended by the system"  # type: ignore[call-overload]
             f" (exit code {lost.code}), perhaps for want of memory",
             "try --jobs 1; what was read is kept",
         ) from lost
-    return _together(list(found.values()), means)
+    return replace(_together(list(found.values()), means), copies=copies)
 
 
 def _together(readings: Sequence[Reading], means: Means) -> Collected:
@@ -136,6 +139,17 @@ def _opened(paths: Sequence[Path]) -> list[RunFolder]:
             "\n".join(dict.fromkeys(fault.help for fault in faults if fault.help)),
         )
     return folders
+
+
+def _different(folders: Sequence[RunFolder]) -> tuple[list[RunFolder], tuple[tuple[str, str], ...]]:
+    """Each recording once, and the folders that hold one of them again."""
+    found: dict[str, RunFolder] = {}
+    copies = []
+    for folder in folders:
+        first = found.setdefault(repr(recording(folder)), folder)
+        if first is not folder:
+            copies.append((str(folder.path), str(first.path)))
+    return list(found.values()), tuple(copies)
 
 
 def _size(folder: RunFolder) -> int:

@@ -70,14 +70,11 @@ def require_training(found: Collected) -> None:
 def doubts(found: Collected, *, kept_unhealthy: bool) -> list[str]:
     """What makes rules that are learned from these runs doubtful, one sentence each."""
     runs = found.runs
-    warnings = []
-    if found.alarms:
-        done = (
-            "is learned from all the same"
-            if kept_unhealthy
-            else "is left out (--keep-unhealthy: learn from it)"
-        )
-        warnings += [f"{name} violates {', '.join(rules)} and {done}" for name, rules in found.alarms]
+    warnings = [f"the run {name} is a copy of {first}: it counts once" for name, first in found.copies]
+    then = "it is learned from all the same" if kept_unhealthy else "it is left out (see --keep-unhealthy)"
+    warnings += [
+        f"{name} is not healthy: it violates {', '.join(rules)}; {then}" for name, rules in found.alarms
+    ]
     if len(runs) < TYPICAL_RUNS:
         warnings.append(
             f"{len(runs)} run{'s' * (len(runs) > 1)} to learn from: with fewer than {TYPICAL_RUNS}, "

@@ -21,6 +21,7 @@ from tcrules.rules.infer.cache import About, Kept, read_kept, write_kept
 from tcrules.rules.infer.model import Counts, Dropped, Run
 
 if TYPE_CHECKING:
+    from tcrules.engine.duckdb_store import Settings
     from tcrules.engine.store import Store
     from tcrules.rules.infer.templates import TemplateSet
 
@@ -33,6 +34,8 @@ _KEEP_EVERY = 1.0
 #: Instances of a template for each fact of a run above which it joins what has nothing to do with each other.
 _MOST_PER_FACT = 4
 _LEAST_INSTANCES = 1_000_000
+#: Facts of a run up to which it is read in memory: from there on the database is as fast, and needs less.
+MOST_IN_MEMORY = 400_000
 
 
 class Health(Protocol):
@@ -43,7 +46,9 @@ class Health(Protocol):
         """Changes when the verdict on the same run may change."""
         ...
 
-    def __call__(self, folder: RunFolder) -> tuple[str, ...]: ...
+    def __call__(self, folder: RunFolder, settings: Settings) -> tuple[str, ...]:
+        """The rules, by id; `settings` are those of a database."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,12 @@ class Means:
     memory: int = 0
     health: Health | None = None
     keep_unhealthy: bool = False
+
+    def settings(self) -> Settings:
+        """Of a database that reads one run."""
+        from tcrules.engine.duckdb_store import Settings
+
+        return Settings(self.threads, f"{self.memory}B" if self.memory else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +106,7 @@ def read_run(folder: RunFolder, templates: TemplateSet, means: Means, tick: Tick
             kept.about = _about(folder)
             tick()
         if means.health is not None and means.health.key not in kept.healthy:
-            alarms = means.health(folder)
+            alarms = means.health(folder, means.settings())
             tick()
             if not alarms:
                 kept.healthy.add(means.health.key)
@@ -180,23 +191,22 @@ def _count(
     folder: RunFolder, templates: TemplateSet, missing: Iterable[Template], kept: Kept, means: Means
 ) -> Iterator[Template]:
     """Count each missing template into `kept`, and yield it."""
-    from tcrules.engine.duckdb_store import Settings
     from tcrules.engine.recorded import open_store
 
     known, sizes = _coverage(folder), _sizes(folder)
     waiting = list(missing)
     facts = sum(sizes.values())
     bounds = Bounds(means.bindings, max(_LEAST_INSTANCES, _MOST_PER_FACT * facts))
-    memory = f"{means.memory}B" if means.memory else ""
     while waiting:
         # Anew after a template that was given up: it may have left a relation half made.
-        with open_store(folder.facts, templates.program, Settings(means.threads, memory)) as store:
+        with open_store(folder.facts, templates.program, means.settings(), MOST_IN_MEMORY) as store:
             given_up = False
             while waiting and not given_up:
                 template = waiting.pop(0)
                 key = templates.keys[template.invariant.id]
                 try:
                     kept.counts[key] = _counted(template, store, known, sizes, bounds)
+                    kept.too_wide.pop(key, None)
                 except (TooWide, MemoryError):
                     given_up = True
                     kept.too_wide[key] = means.bindings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,7 +50,8 @@ def write_run(
             connection.execute(f"COPY \"{relation.name}\" TO '{path / 'facts'}/{relation.name}.parquet'")
     trainer = {"role": "trainer", "rank": 0, "ended": True, "covers": [r.name for r in RELATIONS], "user": []}
     manifest = {
-        "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION, "started": 1.0, "ended": 2.0,
+        "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION,
+        "started": float(zlib.crc32(str(path).encode())), "ended": 2.0,
         "status": status,
         "exit_code": 0, "host": "h", "pid": 1, "python": "3", "torch": "2.9", "sealed": True, "processes": [trainer],
         "notes": [],
