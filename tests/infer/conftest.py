@@ -161,6 +161,9 @@ def _rank(
                 "end": at + 2,
             }
         )
+        out["param_group"].append(
+            {"rank": rank, "call": call, "optimizer": optimizer, "nth": step, "step": step, "lr": 0.1}
+        )
         for p in params:
             kind = "none" if p in frozen else "nonzero"
             out["gradient"].append(
