@@ -50,12 +50,26 @@ def subject(rule: Learned, shape: Shape) -> tuple[int, str]:
     return place, f"{word}s" if isinstance(given, Pattern) else f"{word} {show(given)}"
 
 
-def why(evidence: Evidence) -> str:
-    """Why a rule is believed, in one sentence."""
+def why(evidence: Evidence) -> tuple[str, ...]:
+    """Why a rule is believed: how often it held, how rules of its kind carried over, what it finds."""
     names = f", for {evidence.bindings} names" if evidence.bindings > 1 else ""
     runs = f"{evidence.runs} {'run' if evidence.runs == 1 else 'runs'}"
+    programs = f" of {evidence.projects} programs" if evidence.projects > 1 else ""
     instances = "its only instance" if evidence.triggers == 1 else f"all {evidence.triggers:,} instances"
-    return f"why: it held for {instances} in {runs}{names}."
+    lines = [f"why: it held for {instances} in {runs}{programs}{names}."]
+    if evidence.left_out:
+        what = "program" if evidence.projects > 1 else "run"
+        failed = f"{evidence.left_out_failed:,}" if evidence.left_out_failed else "none"
+        risk = f"{evidence.risk:.1%}" if evidence.risk >= 0.001 else "below 0.1%"
+        learned = f"{evidence.left_out:,} such {'rule' if evidence.left_out == 1 else 'rules'}"
+        lines.append(
+            f"Of {learned} that were learned without one {what}, {failed} failed there (risk {evidence.risk:.1%})."
+        )
+    if evidence.mutations:
+        lines.append(
+            f"It finds {evidence.caught} of {evidence.mutations} faults that were injected where it looks."
+        )
+    return tuple(lines)
 
 
 def _is_every(given: Filling | None) -> bool:

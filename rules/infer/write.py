@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,12 @@ def _ruler(title: str) -> str:
 def _header(rules: Sequence[Learned], runs: Sequence[Run]) -> tuple[str, ...]:
     torch = ", ".join(sorted({run.torch for run in runs if run.torch})) or "unknown"
     names = ", ".join(sorted(run.name for run in runs))
+    tiers = Counter(rule.tier for rule in rules)
+    counts = ", ".join(
+        f"{tiers[t]} {t}{'s' if tiers[t] > 1 else ''}" for t in ("error", "warning", "note") if tiers[t]
+    )
     return (
-        f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'} that held in {len(runs)} healthy "
+        f"{len(rules)} {'rule' if len(rules) == 1 else 'rules'} ({counts}) that held in {len(runs)} healthy "
         f"{'run' if len(runs) == 1 else 'runs'}: {names}.",
         f"Learned by tcrules {__version__} from runs with torch {torch}. Edit freely: these are ordinary rules.",
         "",
@@ -70,7 +74,7 @@ def _doc(tree: ast.Template, rule: Learned, shape: Shape) -> tuple[str, ...]:
         doc.append(
             f"Only where {' and '.join(f'{g.variable} {g.op} {_quoted(g.value)}' for g in rule.guard)}."
         )
-    return (*doc, "", why(rule.evidence))
+    return (*doc, "", *why(rule.evidence))
 
 
 def _quoted(value: Value) -> str:

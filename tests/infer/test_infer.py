@@ -155,7 +155,7 @@ def test_the_text_is_canonical_and_documents_itself(reference: list[Path]) -> No
     text = infer(reference).text
     parsed = parse(text, "learned.tcr")
     assert parsed.program is not None and print_program(parsed.program) == text
-    assert "rules that held in 3 healthy runs: r11, r12, r13.\n" in text
+    assert " that held in 3 healthy runs: r11, r12, r13.\n" in text
     assert text.count("/// why: it held for all") == len(ids(text))
     assert "?" not in text.replace("}?", "")
 

@@ -42,9 +42,15 @@ def test_subjects_go_from_the_thing_named_first():
     assert subject(rule(N=3), SHAPE)[1] == "other rules"
 
 
-def test_evidence_is_a_sentence():
-    assert why(Evidence(3, 1200, 10)) == "why: it held for all 1,200 instances in 3 runs, for 10 names."
-    assert why(Evidence(1, 1)) == "why: it held for its only instance in 1 run."
+def test_evidence_is_told_in_sentences():
+    assert why(Evidence(3, 1200, 10)) == ("why: it held for all 1,200 instances in 3 runs, for 10 names.",)
+    assert why(Evidence(1, 1)) == ("why: it held for its only instance in 1 run.",)
+    told = why(
+        Evidence(9, 70, projects=3, left_out=40, left_out_failed=1, risk=0.031, mutations=12, caught=5)
+    )
+    assert told[0].endswith("in 9 runs of 3 programs.")
+    assert told[1] == "Of 40 such rules that were learned without one program, 1 failed there (risk 3.1%)."
+    assert told[2] == "It finds 5 of 12 faults that were injected where it looks."
 
 
 @pytest.mark.parametrize(
