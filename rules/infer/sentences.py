@@ -63,7 +63,7 @@ def why(evidence: Evidence) -> tuple[str, ...]:
         risk = f"{evidence.risk:.1%}" if evidence.risk >= 0.001 else "below 0.1%"
         learned = f"{evidence.left_out:,} such {'rule' if evidence.left_out == 1 else 'rules'}"
         lines.append(
-            f"Of {learned} that were learned without one {what}, {failed} failed there (risk {evidence.risk:.1%})."
+            f"Of {learned} that were learned without one {what}, {failed} failed there (risk {risk})."
         )
     if evidence.mutations:
         lines.append(
