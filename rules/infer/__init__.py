@@ -2,7 +2,7 @@
 
 Stages are functions between frozen types: runs → statistics (`collect.py`, one grouped query for each template) →
 rules for single bindings (`candidates.py`, `guards.py`) → rules about patterns of names (`generalise.py`, `names.py`)
-→ fewer rules (`filters.py`) without families that do not carry over (`learn.py`) → text (`write.py`).
+→ fewer rules (`filters/`, `mutation/`; in the order of `learn.py`) → text (`write.py`).
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def unsupported(table: Table, bound: Values) -> Dropped:
     """A binding with too few instances in too few units."""
     found = evidence(table.cells(bound, ()))
     reason = (
-        f"{found.triggers} instances in {found.runs} of {len(table.units)} runs; "
+        f"{found.triggers} instances in {found.runs} of {len(table.units)} {table.word}; "
         f"needed are {table.least_triggers} in each of {table.least_units}"
     )
     lower = "--least-triggers 1" if found.runs >= table.least_units else f"--least-runs {found.runs}"

@@ -64,10 +64,16 @@ def merged(parts: Sequence[Counts]) -> Counts:
 
 
 class Table:
-    """The statistics of one template in all units, indexed by binding; `instances` counts all of them."""
+    """The statistics of one template in all units, indexed by binding; `instances` counts all of them.
 
-    def __init__(self, shape: Shape, units: Sequence[Unit], options: Options = DEFAULTS) -> None:
+    `word` is what units are called.
+    """
+
+    def __init__(
+        self, shape: Shape, units: Sequence[Unit], options: Options = DEFAULTS, *, across: bool = False
+    ) -> None:
         self.shape, self.units = shape, tuple(units)
+        self.word = "programs" if across else "runs"
         self.least_units = min(options.least_runs, len(units))
         self.least_triggers = 1 if shape.once else options.least_triggers
         self.guards = tuple(name for name, _ in shape.guard)

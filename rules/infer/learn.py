@@ -82,7 +82,7 @@ def learn_family(
         return [], [Dropped(shape.id, reason, "support")]
     if across:
         units = [replace(unit, counts=without_names(shape, unit.counts)) for unit in units]
-    table = Table(shape, units, options)
+    table = Table(shape, units, options, across=across)
     how = learn_ranges if RANGE in shape.tags else candidates
     found, failing = how(table, options)
     if not found and not failing:

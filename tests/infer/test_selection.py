@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tcrules.rules.infer.family import Unit, is_text_of, tally
 from tcrules.rules.infer.filters.budget import over_budget
@@ -87,9 +87,9 @@ def test_a_guard_that_may_be_an_accident_is_dropped() -> None:
 # ------------------------------------------------------------------------------------------------ risk and budget
 
 
-def runs(*counts: Counts, settings: Sequence[dict[str, str]] = ()) -> list[Run]:
+def runs(*counts: Counts, configured: Sequence[dict[str, str]] = ()) -> list[Run]:
     return [
-        Run(f"r{place}", "p", {"t": one}, steps=10, settings=settings[place] if settings else {})
+        Run(f"r{place}", "p", {"t": one}, steps=10, settings=configured[place] if configured else {})
         for place, one in enumerate(counts)
     ]
 
@@ -107,6 +107,7 @@ def test_families_share_what_is_known_of_failures() -> None:
     assert together.after(Trial(30, 6)) > together.after(Trial(30, 0))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 20).flatmap(
     lambda n: st.builds(Trial, st.just(n), st.integers(0, n))), max_size=4), max_size=5))  # fmt: skip
 def test_a_risk_is_a_probability(families: list[list[Trial]]) -> None:
@@ -154,7 +155,7 @@ def windows(*values: int) -> Counts:
 def test_a_value_that_follows_a_setting_is_learned_as_such() -> None:
     other = "batch"
     settings = [{KEY: "2", other: "8"}, {KEY: "4", other: "8"}, {KEY: "2", other: "8"}]
-    given = runs(windows(2), windows(4), windows(2), settings=settings)
+    given = runs(windows(2), windows(4), windows(2), configured=settings)
     (found,) = learn(given, {"t": VALUED}).rules
     assert found.filling == (("O", "SGD#0"), ("N", Configured(KEY)))
     assert found.evidence.triggers == 27
@@ -171,12 +172,12 @@ def test_a_value_that_follows_a_setting_is_learned_as_such() -> None:
     ],
 )
 def test_a_setting_that_does_not_follow_is_not_taken(settings: list[dict[str, str]]) -> None:
-    given = runs(windows(2), windows(4), windows(2), settings=settings)
+    given = runs(windows(2), windows(4), windows(2), configured=settings)
     assert all(Configured(KEY) not in dict(one.filling).values() for one in learn(given, {"t": VALUED}).rules)
 
 
 def test_a_constant_is_preferred_to_a_setting() -> None:
-    given = runs(*[windows(2)] * 3, settings=[{KEY: "2"}, {KEY: "2"}, {KEY: "2"}])
+    given = runs(*[windows(2)] * 3, configured=[{KEY: "2"}, {KEY: "2"}, {KEY: "2"}])
     assert learn(given, {"t": VALUED}).rules[0].filling[1] == ("N", 2)
 
 

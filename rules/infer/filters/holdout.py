@@ -8,6 +8,7 @@ its own share of failures where it has many.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import inf, lgamma, log
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ _MEANS = tuple(10 ** (power / 10) for power in range(-50, 0))
 _WEIGHTS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Trial:
     """Rules that were learned without some unit and triggered there, and those of them that failed there."""
 
@@ -76,7 +77,8 @@ def fit(families: Iterable[Sequence[Trial]], options: Options) -> Risk:
 
     The prior is worth `options.prior_weight` trials with the share `options.prior_risk` of failures.
     """
-    seen = [trial for several in families for trial in several if trial.tested]
+    # Sorted, so that sums of floats are the same whatever the order of the runs.
+    seen = sorted(Counter(trial for several in families for trial in several if trial.tested).items())
     failures = options.prior_risk * options.prior_weight
     successes = options.prior_weight - failures
     best, chosen = -inf, Risk(options.prior_risk, options.prior_weight)
@@ -85,7 +87,8 @@ def fit(families: Iterable[Sequence[Trial]], options: Options) -> Risk:
     for mean in _MEANS:
         prior = failures * log(mean) + successes * log(1 - mean)
         for weight in _WEIGHTS:
-            likelihood = prior + sum(_log_beta_binomial(t, mean * weight, (1 - mean) * weight) for t in seen)
+            a, b = mean * weight, (1 - mean) * weight
+            likelihood = prior + sum(n * _log_beta_binomial(trial, a, b) for trial, n in seen)
             if likelihood > best:
                 best, chosen = likelihood, Risk(mean, weight)
     return chosen

@@ -111,7 +111,7 @@ def laboratory(
     import duckdb
 
     with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="tcrules-") as folder:
-        files = {name: facts / f"{name}.parquet" for name in sorted(relations)}
+        files = {name: facts / f"{name}.parquet" for name in sorted({*relations, "optimizer_step"})}
         known = {name: str(path).replace("'", "''") for name, path in files.items() if path.exists()}
         steps = _steps(connection, known, most_facts)
         if steps < LEAST_STEPS:
