@@ -75,7 +75,8 @@ def test_library_tests(path: Path) -> None:
 # fmt: off
 BOUNDED = [
     "autocast-reaches-layers", "batch-norm-rests-in-evaluation", "clip-after-unscale",
-    "clip-before-step", "cross-entropy-gets-logits", "forward-through-wrapper", "frozen-params-stay",
+    "clip-before-step", "copies-own-their-values", "cross-entropy-gets-logits", "forward-through-wrapper",
+    "frozen-params-stay",
     "gradients-survive-until-step", "loaded-state-fits", "loss-is-finite", "loss-shapes-agree",
     "nll-gets-log-probabilities", "no-dropout-in-evaluation", "optimizer-updates-params",
     "params-have-one-optimizer", "params-stay-finite", "random-state-moves-on",
@@ -98,10 +99,12 @@ UNBOUNDED = {
         batches-change epochs-are-reshuffled sampler-is-told-the-epoch scheduler-steps-once
         workers-vary-over-epochs""",
     "asks what happened, or did not happen, at any step": """
-        accumulation-windows-are-equal first-layers-get-gradients float16-training-is-scaled
+        accumulation-windows-are-equal copies-follow-in-buffers first-layers-get-gradients
+        float16-training-is-scaled
         learning-rate-is-positive low-precision-params-move optimizer-before-scheduler optimizer-finds-gradients
         optimizer-is-kept repeated-evaluation-in-evaluation-mode resume-restores-optimizer
-        scaled-gradients-are-unscaled scaler-lets-steps-through training-mode-is-restored training-mode-is-set
+        scaled-gradients-are-unscaled scaler-lets-steps-through scheduler-is-stepped training-mode-is-restored
+        training-mode-is-set
         validation-in-evaluation-mode""",
     "reads facts that belong to no step and may come at any time (member, init_call)": """
         frozen-params-were-trained late-params-reach-optimizer optimizer-steps params-are-initialised-once
