@@ -128,7 +128,9 @@ class Training:
     def one_pass(self, number: int) -> None:
         step, forward = self.step, self.call()
         self.put("forward", call=forward, module="Net", step=step, begin=self.time(), end=self.time(), training=True,
-                 grad=True, loader=TRAIN, input=bits(self.seed, self.rank, step, number))
+                 grad=True, loader=TRAIN, input=bits(self.seed, self.rank, step, number), mode_on=1)
+        self.put("dropout_call", forward=forward, module="Net.a", api="dropout", step=step, at=self.at,
+                 root_training=True)
         self.put("rng", forward=forward, step=step, source="torch", before=bits(self.seed, step, number),
                  after=bits(self.seed, step, number, "after"))
         self.put("module_call", forward=forward, module="Net.a", step=step, at=self.at, training=True, grad=True,
