@@ -94,6 +94,8 @@ def _of_column(relation: Relation, column: Column) -> Iterator[tuple[str, str]]:
     if column.type == "fingerprint":
         yield "stale", _before(relation, name)
         yield "corrupt", f"(hash({name}, fact) >> 2)::BIGINT"
+        if {"rank", "step"} <= set(relation.column_names()):
+            yield "share", "(hash(step) >> 2)::BIGINT"  # all ranks have the same
         prints = [one.name for one in relation.columns if one.type == "fingerprint"]
         if column.name == prints[-1]:
             yield (
