@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: What a run folder consists of; other things in it are not ours to remove.
-OURS = frozenset({MANIFEST, "facts", "segments", "statistics.json"})
+OURS = frozenset({MANIFEST, "facts", "segments", "statistics.json", "report.html"})
 #: Levels of folders that are looked into: experiment/run.
 DEPTH = 2
 NO_RUN, DAMAGED, UNREADABLE = "no run", "damaged", "no permission"

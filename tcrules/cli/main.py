@@ -25,6 +25,7 @@ COMMANDS: dict[str, Entry] = {
     "check": Entry("check", "Check a recorded run against rules."),
     "explain": Entry("explain", "Show why something is a violation, or why not."),
     "report": Entry("report", "Write a page about a recorded run."),
+    "serve": Entry("serve", "Browse recorded runs."),
     "diff": Entry("diff", "Show how two runs differ."),
     "query": Entry("query", "Ask a recorded run for facts."),
     "infer": Entry("infer", "Learn rules from healthy runs."),
