@@ -79,7 +79,7 @@ def wilson(hits: int, total: int) -> str:
     z, share = 1.96, hits / total
     wide = 1 + z * z / total
     middle, half = share + z * z / (2 * total), z * sqrt((share * (1 - share) + z * z / (4 * total)) / total)
-    low, high = (100 * (middle + sign * half) / wide for sign in (-1, 1))
+    low, high = (max(0.0, 100 * (middle + sign * half) / wide) for sign in (-1, 1))
     return f"{hits}/{total} = {100 * share:.0f} % [{low:.0f}, {high:.0f}]"
 
 
