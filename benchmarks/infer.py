@@ -3,6 +3,7 @@
     python benchmarks/infer.py [--calls 250000 500000 1000000 2000000 4000000] [--runs 3] [--jobs 2]
     python benchmarks/infer.py --traincheck /path/to/python    # TrainCheck's inference on one small program as well
     python benchmarks/infer.py --single                        # all calls in one run
+    python benchmarks/infer.py --without mutation              # without faults that rules are tried on: a fixed cost
 
 The runs are made beforehand and are not counted; together they have so many call facts, and some eleven times as many
 facts of all relations (`infer_inputs.py`). Each measurement is the command `tcrules infer` as a process: start,
@@ -102,15 +103,17 @@ def _megabytes(process: int) -> float:
 # ------------------------------------------------------------------------------------------------ sizes
 
 
-def infer(runs: list[Path], jobs: int, folder: Path) -> Cost:
-    """The whole command."""
+def infer(runs: list[Path], options: argparse.Namespace, folder: Path) -> Cost:
+    """The whole command, without the stages that are to be left out."""
+    left_out = [word for stage in options.without for word in ("--without", stage)]
     command = [
         sys.executable,
         "-m",
         "tcrules",
         "infer",
         "--jobs",
-        str(jobs),
+        str(options.jobs),
+        *left_out,
         "-o",
         str(folder / "learned.tcr"),
     ]
@@ -136,10 +139,10 @@ def grow(options: argparse.Namespace) -> None:
             for seed in range(1, options.runs + 1)
         ]
         forget(runs)
-        first = infer(runs, options.jobs, options.folder)
-        again = infer(runs, options.jobs, options.folder)
+        first = infer(runs, options, options.folder)
+        again = infer(runs, options, options.folder)
         forget(runs[:1])
-        more = infer(runs, options.jobs, options.folder)
+        more = infer(runs, options, options.folder)
         costs.append((calls, first))
         million = calls / 1e6
         print(
@@ -227,7 +230,7 @@ def side_by_side(options: argparse.Namespace) -> None:
             collect = [peer[0], peer[1], peer[2].format("collect_trace"), "--pyscript", str(script)]
             measured([*collect, "--models-to-track", "model", "--output-dir", str(trace)], script.parent)
             theirs.append(trace)
-        mine = infer(ours, options.jobs, home)
+        mine = infer(ours, options, home)
         inference = [peer[0], peer[1], peer[2].format("infer_engine"), "-o", str(home / "invariants.json")]
         other = measured([*inference, "-j", str(options.jobs), "-f", *map(str, theirs)], home)
         records = sum(
@@ -263,6 +266,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--single", action="store_const", dest="runs", const=1, help="the same as --runs 1")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--without", action="append", default=[], metavar="STAGE", help="a stage of learning to leave out"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the runs for the next call")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "tcrules-infer")
     parser.add_argument("--traincheck", metavar="PYTHON", help="an interpreter that has TrainCheck")
