@@ -25,13 +25,14 @@ def programs() -> dict[str, Program]:
 
 @pytest.fixture(scope="session")
 def record(tmp_path_factory: pytest.TempPathFactory) -> Record:
-    """`record(program, flags, fault=None, again=0)`: the run; what was recorded before is not played again."""
+    """`record(program, flags, fault=None)`: the run; what was recorded before is not played again.
+
+    What the program printed is beside the run, in the file of the same name that ends in `.txt`.
+    """
     base, done = tmp_path_factory.mktemp("mutations"), {}
 
-    def recorded(
-        program: Program, flags: tuple[str, ...], fault: Fault | None = None, again: int = 0
-    ) -> Path:
-        key = (program, flags, fault, again)
+    def recorded(program: Program, flags: tuple[str, ...], fault: Fault | None = None) -> Path:
+        key = (program, flags, fault)
         if key not in done:
             run = base / f"run{len(done)}"
             script = program.faulty(fault, base / "programs") if fault else program.script
