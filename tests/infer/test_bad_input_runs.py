@@ -26,7 +26,7 @@ LEARNED = "invariant learned-param-moves"
 
 
 def call(runs: list[Path], output: Path, *options: object) -> Result:
-    arguments = ["infer", "--jobs", "1", *options, "-o", output, "--runs", *runs]
+    arguments = ["infer", "--jobs", "1", "--without", "mutation", *options, "-o", output, "--runs", *runs]
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
@@ -282,7 +282,20 @@ def test_an_interruption_is_told(runs: list[Path], output: Path, monkeypatch: py
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
 def test_control_c_ends_the_workers_too(make_run: MakeRun, output: Path) -> None:
     runs = [make_run(f"r{seed}", seed=seed, steps=40) for seed in range(8)]
-    command = [sys.executable, "-m", "tcrules", "infer", "--jobs", "2", "-o", output, "--runs", *runs]
+    command = [
+        sys.executable,
+        "-m",
+        "tcrules",
+        "infer",
+        "--jobs",
+        "2",
+        "--without",
+        "mutation",
+        "-o",
+        output,
+        "--runs",
+        *runs,
+    ]
     process = subprocess.Popen(
         list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
     )

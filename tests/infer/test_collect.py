@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +15,8 @@ import pytest
 from tcrules.engine import recorded
 from tcrules.engine.duckdb_store import Settings
 from tcrules.instrument.runs import RunFolder
-from tcrules.rules.infer import InferError, infer
+from tcrules.rules.infer import InferError, Options
+from tcrules.rules.infer import infer as whole
 from tcrules.rules.infer import reading as reading_module
 from tcrules.rules.infer.cache import CACHE
 from tcrules.rules.infer.collect import Interrupted, Means, collect
@@ -22,6 +24,9 @@ from tcrules.rules.infer.templates import load_templates, shipped_templates, tem
 from tcrules.rules.infer.workers import WorkerLost, each
 
 MakeRun: TypeAlias = Callable[..., Path]
+
+#: How runs are read is tried here; trying the rules on injected faults would take most of the time.
+infer = partial(whole, options=Options(without=frozenset({"mutation"})))
 
 OWNED = """
 /// {?P} belongs to an optimizer.
