@@ -129,7 +129,8 @@ def test_a_family_that_fails_on_left_out_runs_is_dropped() -> None:
 
 
 def rule(name: str, risk: float, caught: int = 0, tier: str = "warning", left_out: int = 9) -> Learned:
-    return Learned("t", (("P", name),), (), Evidence(3, 9, left_out=left_out, risk=risk, caught=caught), tier)
+    evidence = Evidence(3, 9, left_out=left_out, risk=risk, caught=caught)
+    return Learned(f"t{name[0]}", (("P", name),), (), evidence, tier)
 
 
 def test_the_budget_takes_what_finds_most_for_its_risk() -> None:
@@ -137,6 +138,14 @@ def test_the_budget_takes_what_finds_most_for_its_risk() -> None:
     kept, dropped = over_budget(given, Options(alarm_budget=0.1))
     assert [one.filling[0][1] for one in kept] == ["b", "c", "d"]
     assert [(one.stage, one.keep) for one in dropped] == [("budget", "--alarm-budget 0.15")]
+
+
+def test_rules_of_one_template_cost_together_what_one_costs() -> None:
+    kept, dropped = over_budget(
+        [rule(f"a{n}", 0.06) for n in range(9)] + [rule("b", 0.06)], Options(alarm_budget=0.1)
+    )
+    assert [one.filling[0][1] for one in kept] == [f"a{n}" for n in range(9)]
+    assert len(dropped) == 1
 
 
 def test_rules_that_could_not_be_tried_are_not_counted_against_the_budget() -> None:

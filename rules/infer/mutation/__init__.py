@@ -31,7 +31,8 @@ def scored(
 ) -> tuple[list[Learned], list[Dropped]]:
     """The rules with the numbers of faults that could concern them and that they find.
 
-    A rule that finds none of them is archived: its tier becomes `note`. A rule is left as it is where the run says
+    Rules of a template none of which finds one are archived: their tier becomes `note`; which of several siblings
+    finds a fault is chance. A rule is left as it is where the run says
     nothing of it, or has no facts of something that it reads: no change makes such facts, which it may forbid.
 
     Args:
@@ -50,11 +51,13 @@ def scored(
         }
         tried, caught = _tried(bench, program.invariants, reads, alarming, options)
         known = bench.known(relations)
+    pairs = list(zip(rules, program.invariants, strict=True))
+    useful = {rule.template for rule, invariant in pairs if caught[invariant.id]}
     found = []
-    for rule, invariant in zip(rules, program.invariants, strict=True):
+    for rule, invariant in pairs:
         evidence = replace(rule.evidence, mutations=tried[invariant.id], caught=caught[invariant.id])
         observed = {name for name in reads[invariant.id] if name in BY_NAME}
-        idle = evidence.mutations and not evidence.caught and observed <= known
+        idle = evidence.mutations and rule.template not in useful and observed <= known
         found.append(replace(rule, evidence=evidence, tier="note" if idle else rule.tier))
     return found, []
 
