@@ -14,6 +14,7 @@ import duckdb
 import pytest
 from tcrules.engine.sql_values import SQL_TYPES
 from tcrules.instrument.schema import RELATIONS, SCHEMA_VERSION, TYPES
+from tcrules.rules.infer import judging
 
 Facts: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 MakeRun: TypeAlias = Callable[..., Path]
@@ -178,6 +179,13 @@ def _rank(
             {"rank": rank, "call": call + 1, "object": optimizer, "step": step, "at": at + 4}
         )
         call, at = call + 2, at + 5
+
+
+@pytest.fixture(autouse=True)
+def without_injected_faults(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trying rules on injected faults takes longer than all the rest; tests that are not about it go without."""
+    if "mutation" not in request.node.module.__name__:
+        monkeypatch.setattr(judging, "scored", lambda rules, _program, _facts, _options: (list(rules), []))
 
 
 @pytest.fixture(scope="session")

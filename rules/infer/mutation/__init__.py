@@ -47,7 +47,9 @@ def scored(
         if bench is None:
             return list(rules), []
         alarming = {
-            one.id for one, rule in zip(program.invariants, rules, strict=True) if rule.tier != "note"
+            one.id: rule.template
+            for one, rule in zip(program.invariants, rules, strict=True)
+            if rule.tier != "note"
         }
         tried, caught = _tried(bench, program.invariants, reads, alarming, options)
         known = bench.known(relations)
@@ -66,30 +68,33 @@ def _tried(
     bench: Laboratory,
     invariants: Sequence[Invariant],
     reads: Mapping[str, set[str]],
-    alarming: set[str],
+    alarming: Mapping[str, str],
     options: Options,
 ) -> tuple[Counter[str], Counter[str]]:
     """Faults by rule: those that could concern it, and those that it finds.
 
     The first `options.mutations` faults are tried on every rule that reads what they change, the others only on
-    `alarming` rules that have found nothing yet.
+    `alarming` rules (with their templates) of whose template none has found anything yet.
     """
     statuses = bench.statuses(invariants)
     able = [rule for rule in invariants if statuses[rule.id] == "held"]
     tried: Counter[str] = Counter()
     caught: Counter[str] = Counter()
     faults = _shuffled(bench.mutants({name for rule in able for name in reads[rule.id]}), options.seed)
+    idle = set(alarming.values())
     for place, mutant in enumerate(faults):
         chosen = [
             rule
             for rule in able
             if mutant.relation in reads[rule.id]
-            and (place < options.mutations or (rule.id in alarming and not caught[rule.id]))
+            and (place < options.mutations or alarming.get(rule.id) in idle)
         ]
         if chosen:
             statuses = bench.statuses(chosen, mutant)
             tried.update(rule.id for rule in chosen)
-            caught.update(rule.id for rule in chosen if statuses[rule.id] == "violated")
+            found = [rule.id for rule in chosen if statuses[rule.id] == "violated"]
+            caught.update(found)
+            idle.difference_update(alarming[rule] for rule in found if rule in alarming)
     return tried, caught
 
 

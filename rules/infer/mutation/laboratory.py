@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import check
 from tcrules.engine.facts import Coverage
 from tcrules.engine.recorded import RecordedFacts
 from tcrules.engine.vector import VectorStore
+from tcrules.engine.vector.words import Texts
 from tcrules.instrument.schema import BY_NAME
 from tcrules.rules.infer.mutation.operators import Mutant, Span, mutants
 
@@ -38,6 +39,9 @@ class Laboratory:
     healthy: Path
     changed: Path
     span: Span
+    #: Healthy relations in memory, with the table of texts that they share with those that have faults.
+    kept: dict[str, Observed | None] = field(default_factory=dict)
+    texts: Texts = field(default_factory=Texts)
 
     def known(self, relations: Collection[str]) -> set[str]:
         """The relations of the schema of which there are facts."""
@@ -79,7 +83,7 @@ class Laboratory:
             )
             self.connection.execute(f"COPY ({mutant.query}) TO '{changed}' (FORMAT parquet)")
         facts = _Mutated(self, mutant.relation if mutant else "")
-        with VectorStore(self.program, recorded=facts) as store:
+        with VectorStore(self.program, recorded=facts, texts=self.texts) as store:
             result = check(self.program, store, _KNOWN, invariants, most_violations=1)
         return {verdict.rule: verdict.status for verdict in result.verdicts}
 
@@ -89,12 +93,16 @@ class _Mutated:
 
     def __init__(self, laboratory: Laboratory, relation: str) -> None:
         self._relation = relation
+        self._kept = laboratory.kept
         self._healthy = RecordedFacts(laboratory.healthy, laboratory.connection)
         self._changed = RecordedFacts(laboratory.changed, laboratory.connection)
 
     def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
-        source = self._changed if predicate.name == self._relation else self._healthy
-        return source.read(predicate, store)
+        if predicate.name == self._relation:
+            return self._changed.read(predicate, store)
+        if predicate.name not in self._kept:
+            self._kept[predicate.name] = self._healthy.read(predicate, store)
+        return self._kept[predicate.name]
 
     def close(self) -> None:
         """The connection belongs to the laboratory."""
