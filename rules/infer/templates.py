@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,16 @@ def load_templates(paths: Iterable[Path] | None = None) -> TemplateSet:
     Raises:
         TcrError: the files have faults, such as a metavariable over fingerprints; it carries all of them.
     """
-    files = shipped_templates() if paths is None else tuple(paths)
+    return _shipped() if paths is None else _load(tuple(paths))
+
+
+@cache
+def _shipped() -> TemplateSet:
+    """The shipped templates, read once in a process: they take half a second."""
+    return _load(shipped_templates())
+
+
+def _load(files: Sequence[Path]) -> TemplateSet:
     loaded = load(map(str, files), find_files(shipped_file))
     analysis = analyse(loaded.programs)
     if loaded.failed or analysis.program is None:
