@@ -50,19 +50,20 @@ def run_tests(paths: Iterable[Path] | None = None) -> tuple[Outcome, ...]:
     for path in library_tests() if paths is None else paths:
         text = Path(path).read_text(encoding="utf-8")
         tests = parse_tests(text, str(path))
-        program = _program(tests, Path(path))
+        program = program_of(tests, Path(path))
         outcomes.extend(_run(case, program, Path(path), text) for case in tests.tests)
     return tuple(outcomes)
 
 
-def _program(tests: TestFile, path: Path) -> Program:
+def program_of(tests: TestFile, path: Path) -> Program:
+    """The rules that a file of tests speaks of: those that it imports, or the shipped ones."""
     imports = [os.path.normpath(path.parent / item.path) for item in tests.imports]
     return load_rules(imports, library=not imports).program
 
 
 def _run(case: TestCase, program: Program, path: Path, text: str) -> Outcome:
     sources = {str(path): text}
-    facts, faults = _facts(case, program)
+    facts, faults = facts_of(case, program)
     known = {invariant.id: invariant for invariant in program.invariants}
     faults += [_unknown("rule", e.rule, e.span, known) for e in case.expectations if e.rule not in known]
     if faults:
@@ -79,7 +80,8 @@ def _check(program: Program, facts: MemoryFacts, asked: tuple[Invariant, ...]) -
     return naive_check(program, lambda invariant: naive.instances(invariant, model), facts.coverage, asked)
 
 
-def _facts(case: TestCase, program: Program) -> tuple[MemoryFacts, list[Diagnostic]]:
+def facts_of(case: TestCase, program: Program) -> tuple[MemoryFacts, list[Diagnostic]]:
+    """The facts of a test, with ids in their order, and what is wrong with them."""
     observed = {name: p for name, p in program.predicates.items() if p.observed}
     faults = [
         _unknown("relation", name, case.span, observed) for name in case.unrecorded if name not in observed

@@ -130,7 +130,7 @@ def causal_graph(checked: Checked, violation: Violation) -> tuple[Graph, str]:
     proof = explain_violation(checked.program, checked.store, invariant, binding)
     if proof is None:
         raise StoreFault(f"{violation.rule}: the store found a breach that its facts do not show")
-    builder = GraphBuilder(checked.program.predicates, checked.store)
+    builder = GraphBuilder(checked.program, checked.store)
     return violation_graph(builder, violation, proof, object_links(checked.program.predicates, checked.store))
 
 
@@ -142,9 +142,9 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
         reason = why_not(query.each, store, {}, program)
         if reason is None:
             return None, len(store.query(query.each)[1])
-        builder = GraphBuilder(program.predicates, store)
+        builder = GraphBuilder(program, store)
         root = builder.add(Node("asked", "violation", f"does not hold: {literals}"))
-        add_missing(builder, reason, root, "asked missing", "expected")
+        add_missing(builder, reason, query.each, root, "asked missing")
         return as_tree(builder.graph, root), 0
 
 
@@ -181,7 +181,7 @@ def _rule_text(invariant: Invariant) -> RuleText:
 
 
 def _violations(program: Program, store: Store, breaches: Sorted) -> list[Violation]:
-    links = object_links(program.predicates, store) if breaches.counted else []
+    links = object_links(program.predicates, store) if breaches.counted else {}
     everything = single_component(links)
     witnesses = []
     for invariant in program.invariants:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tcrules.report.graph import Graph, Node, kind_of, node_of
+from tcrules.report.graph import Evidence, Graph, Node, evidence_of, kind_of, node_of
 from tcrules.report.json_report import REPORT_VERSION, Json
 
 _SHAPES = {
@@ -16,6 +16,8 @@ _SHAPES = {
     "object": "ellipse",
 }
 _COLOURS = {"violation": "#c0392b", "missing": "#e67e22", "call": "#2471a3", "object": "#1e8449"}
+
+_DOTTED = frozenset({"after", "should follow", "should precede"})
 
 
 def as_dot(graph: Graph, title: str) -> str:
@@ -31,8 +33,9 @@ def as_dot(graph: Graph, title: str) -> str:
         )
     for source, target in graph.edges:
         kind = kind_of(graph, source, target)
-        style = ', style="dotted"' if kind == "after" else ""
-        lines.append(f'  {numbers[source]} -> {numbers[target]} [label="{kind}"{style}];')
+        style = ', style="dotted"' if kind in _DOTTED else ""
+        tip = _quoted(shown_by(graph, source, target))
+        lines.append(f'  {numbers[source]} -> {numbers[target]} [label="{kind}", edgetooltip={tip}{style}];')
     return "\n".join([*lines, "}"])
 
 
@@ -41,8 +44,26 @@ def as_data(graph: Graph) -> dict[str, Json]:
     return {
         "schema_version": REPORT_VERSION,
         "nodes": [_node(node_of(graph, key)) for key in graph.nodes],
-        "edges": [{"from": s, "to": t, "kind": kind_of(graph, s, t)} for s, t in graph.edges],
+        "edges": [
+            {
+                "from": source,
+                "to": target,
+                "kind": kind_of(graph, source, target),
+                "facts": [_evidence(fact) for fact in evidence_of(graph, source, target)],
+            }
+            for source, target in graph.edges
+        ],
     }
+
+
+def shown_by(graph: Graph, source: str, target: str) -> str:
+    """The kind of an edge and the facts that show it, by relation and id.
+
+    The ids are those of the column `fact` in the run's files.
+    """
+    facts = ", ".join(f"{relation} #{fact}" for relation, fact in evidence_of(graph, source, target))
+    kind = kind_of(graph, source, target)
+    return f"{kind}: {facts}" if facts else kind
 
 
 def label(node: Node) -> str:
@@ -54,7 +75,7 @@ def label(node: Node) -> str:
 
 
 def _node(node: Node) -> dict[str, Json]:
-    location = node.location
+    location, window = node.location, node.window
     return {
         "id": node.id,
         "kind": node.kind,
@@ -62,7 +83,15 @@ def _node(node: Node) -> dict[str, Json]:
         "step": node.step,
         "rank": node.rank,
         "location": {"file": location.file, "line": location.line} if location else None,
+        "fact": _evidence(node.fact) if node.fact else None,
+        "window": {"rank": window.rank, "after": window.after, "before": window.before, "step": window.step}
+        if window
+        else None,
     }
+
+
+def _evidence(fact: Evidence) -> dict[str, Json]:
+    return {"relation": fact.relation, "id": fact.fact}
 
 
 def _quoted(text: str) -> str:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from tcrules.engine.ir import Atom, Bind, Either, Group, Not, Op, Var
 from tcrules.engine.show import show_literal, show_rule, show_value
-from tcrules.report.graph import Graph, GraphBuilder, Node, fact_label
+from tcrules.report.graph import Evidence, Graph, GraphBuilder, Node, fact_label, leaves
+from tcrules.report.origins import add_origins
+from tcrules.report.placing import add_place, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +23,10 @@ FORBIDDEN = "these facts must not come together"
 
 
 def violation_graph(
-    builder: GraphBuilder, violation: Violation, proof: ViolationProof, links: Iterable[tuple[str, str]]
+    builder: GraphBuilder,
+    violation: Violation,
+    proof: ViolationProof,
+    links: Mapping[tuple[str, str], Evidence],
 ) -> tuple[Graph, str]:
     """The graph of a violation and the key of its node."""
     root = builder.add(
@@ -33,11 +38,13 @@ def violation_graph(
             location=violation.location,
         )
     )
-    for number, reason in enumerate(proof.unmet, 1):
-        add_missing(builder, reason, root, f"{violation.id} missing {number}", "expected")
-    if not proof.unmet:
-        builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden")
+    rests = leaves(proof.premises)
     add_reasons(builder, proof, root)
+    for number, (reason, body) in enumerate(zip(proof.unmet, proof.invariant.expect, strict=True), 1):
+        add_missing(builder, reason, body, root, f"{violation.id} missing {number}", rests)
+    if not proof.unmet:
+        builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden", rests)
+    add_origins(builder)
     builder.connect(links)
     return builder.graph, root
 
@@ -46,24 +53,40 @@ def add_reasons(builder: GraphBuilder, proof: ViolationProof, root: str) -> None
     """The proofs of the facts of a body, and its conditions."""
     for atom, premise in zip(_atoms(proof.each), proof.premises, strict=True):
         _add_proof(builder, atom, premise, root, "because")
-    for literal in proof.each:
-        if not isinstance(literal, Atom | Bind):
-            text = described(literal, dict(proof.binding))
-            builder.add(Node(f"condition {text}", "condition", text), root, "because")
+    _add_conditions(builder, proof.each, proof.binding, leaves(proof.premises), root, "because")
 
 
-def add_missing(builder: GraphBuilder, reason: WhyNot, parent: str, key: str, kind: str) -> str:
-    """What is missing, the facts that come near, and for a derived fact why each of its rules fails."""
-    node = builder.add(Node(key, "missing", described(reason.missing, dict(reason.binding))), parent, kind)
+def add_missing(
+    builder: GraphBuilder,
+    reason: WhyNot,
+    body: Body,
+    parent: str,
+    key: str,
+    rests: tuple[Evidence, ...] = (),
+    kind: str = "expected",
+) -> str:
+    """What is missing of a body, its place, the facts that come near, and for a derived fact why each rule fails.
+
+    `rests` are the facts because of which it is expected.
+    """
+    window = window_of(reason, body)
+    node = builder.add(
+        Node(key, "missing", described(reason.missing, dict(reason.binding)), window=window),
+        parent,
+        kind,
+        rests,
+    )
     for atom, stored in reason.facts:
-        builder.add_fact(atom, stored.values, node, "found")
+        builder.add_fact(atom, stored, node, "found")
     wanted = reason.missing if isinstance(reason.missing, Atom) else None
     for number, near in enumerate(reason.near, 1):
-        builder.add(Node(f"{key} near {number}", "near", near_label(near, wanted)), node, "near")
+        shows = builder.evidence(near.predicate, near.fact)
+        builder.add(Node(f"{key} near {number}", "near", near_label(near, wanted)), node, "near", shows)
+    add_place(builder, window, node)
     for number, (rule, why) in enumerate(reason.rules, 1):
         place = f"{key} rule {number}"
-        builder.add(Node(place, "condition", show_rule(rule)), node, "not derived by")
-        add_missing(builder, why, place, f"{place} missing", "expected")
+        builder.add(Node(place, "condition", show_rule(rule)), node, "not derived by", rests)
+        add_missing(builder, why, rule.body, place, f"{place} missing", rests)
     return node
 
 
@@ -103,15 +126,28 @@ def near_label(near: Near, wanted: Atom | None) -> str:
 
 
 def _add_proof(builder: GraphBuilder, atom: Atom, proof: Proof, parent: str, kind: str) -> None:
-    key = builder.add_fact(atom, proof.fact.values, parent, kind)
+    rests = leaves((proof,))
+    key = builder.add_fact(atom, proof.fact, parent, kind, rests=rests)
     if proof.rule is None:
         return
-    for literal in proof.rule.body:
-        if not isinstance(literal, Atom | Bind):
-            text = described(literal, dict(proof.binding))
-            builder.add(Node(f"{key} if {text}", "condition", text), key, "derived from")
+    _add_conditions(builder, proof.rule.body, proof.binding, rests, key, "derived from", f"{key} if ")
     for below, premise in zip(_atoms(proof.rule.body), proof.premises, strict=True):
         _add_proof(builder, below, premise, key, "derived from")
+
+
+def _add_conditions(
+    builder: GraphBuilder,
+    body: Body,
+    binding: Iterable[tuple[str, Value]],
+    facts: tuple[Evidence, ...],
+    parent: str,
+    kind: str,
+    prefix: str = "condition ",
+) -> None:
+    for literal in body:
+        if not isinstance(literal, Atom | Bind):
+            text = described(literal, dict(binding))
+            builder.add(Node(f"{prefix}{text}", "condition", text), parent, kind, facts)
 
 
 def _atoms(body: Body) -> list[Atom]:

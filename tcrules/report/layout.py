@@ -26,7 +26,7 @@ WIDE, TALL = 36, 6
 #: Sweeps down and up.
 SWEEPS = 6
 #: Edges that say in which order things ran, not why: they take no part.
-SIDEWAYS = frozenset({"after", "part of"})
+SIDEWAYS = frozenset({"after", "part of", "should follow", "should precede"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from tcrules.report.dot import label
+from tcrules.report.dot import label, shown_by
 from tcrules.report.graph import kind_of, node_of
 from tcrules.report.layout import LINE, SIDEWAYS, Box, layout
 from tcrules.report.terminal import plain
@@ -55,7 +55,14 @@ def as_svg(graph: Graph, title: str, *, alone: bool = True) -> str:
     )
     ElementTree.SubElement(marker, "path", d="M0 0L8 4L0 8z")
     for source, target in graph.edges:
-        _edge(root, placed.boxes[source], placed.boxes[target], kind_of(graph, source, target), tip)
+        _edge(
+            root,
+            placed.boxes[source],
+            placed.boxes[target],
+            kind_of(graph, source, target),
+            tip,
+            shown_by(graph, source, target),
+        )
     for key, box in placed.boxes.items():
         _node(root, box, node_of(graph, key).kind, plain(label(node_of(graph, key))))
     return ElementTree.tostring(root, encoding="unicode")
@@ -82,7 +89,7 @@ def _node(parent: ElementTree.Element, box: Box, kind: str, whole: str) -> None:
         text.text = line
 
 
-def _edge(parent: ElementTree.Element, start: Box, end: Box, kind: str, tip: str) -> None:
+def _edge(parent: ElementTree.Element, start: Box, end: Box, kind: str, tip: str, whole: str) -> None:
     below = end.y > start.y
     x1, y1 = start.x, start.y + (start.height if below else -start.height) / 2
     x2, y2 = end.x, end.y - (end.height if below else -end.height) / 2
@@ -92,7 +99,7 @@ def _edge(parent: ElementTree.Element, start: Box, end: Box, kind: str, tip: str
     if kind in SIDEWAYS:
         drawn["class"] = "after"
     path = ElementTree.SubElement(parent, "path", drawn)
-    ElementTree.SubElement(path, "title").text = kind
+    ElementTree.SubElement(path, "title").text = whole
 
 
 __all__ = ["as_svg"]

@@ -14,12 +14,17 @@ _BRANCHES = (
     "expected",
     "forbidden",
     "found",
+    "should follow",
+    "should precede",
+    "instead",
     "near",
     "not derived by",
     "because",
     "derived from",
     "during",
     "inside",
+    "reads",
+    "with",
 )
 _STYLES = {
     "violation": "bold",
@@ -31,11 +36,16 @@ _STYLES = {
 _WORDS = {
     "expected": "missing: ",
     "found": "found: ",
+    "should follow": "should be after ",
+    "should precede": "should be before ",
+    "instead": "there instead: ",
     "near": "there is: ",
     "not derived by": "by rule: ",
     "during": "in ",
     "inside": "inside ",
     "derived from": "from ",
+    "reads": "reads ",
+    "with": "with ",
 }
 
 

@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from tcrules.cli.infer import repeated
 from tcrules.cli.main import cli
+from tests.report.evidence import faults_of, reader
 
 from .conftest import tcrules
 
@@ -89,6 +90,13 @@ def test_own_rules_and_parameters(runs: Path, tmp_path: Path):
     result = call(*own, "--param", "limit=0.001")
     assert result.exit_code == 1
     assert "rate 0.01 of SGD#0" in result.stdout
+
+
+def test_edges_of_a_recorded_run_are_what_its_facts_say(runs: Path):
+    data = json.loads(call("explain", runs / "faulty", "V1", "--json").stdout)
+    assert faults_of(data, reader(runs / "faulty")) == []
+    kinds = {edge["kind"] for edge in data["edges"]}
+    assert {"because", "during", "about", "part of", "after", "reads"} <= kinds
 
 
 def test_explain_tree_dot_json(runs: Path):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.evidence import faults_of, reader
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 #: Example -> the rule that must find it, as its root cause.
 EXPECTED = {
@@ -48,8 +50,12 @@ def check(run: Path, *more: str) -> tuple[int, dict]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_faulty_is_found_and_fixed_is_silent(name: str, tmp_path: Path):
-    code, data = check(record(name, tmp_path))
+    run = record(name, tmp_path)
+    code, data = check(run)
     assert code == 1
+    for violation in data["violations"][:5]:
+        command = [sys.executable, "-m", "tcrules", "explain", str(run), violation["id"], "--json"]
+        assert faults_of(json.loads(call(*command, cwd=tmp_path).stdout), reader(run)) == []
     assert EXPECTED[name] in {violation["rule"] for violation in data["violations"] if violation["root"]}
     code, data = check(record(name, tmp_path, "--fixed"))
     loud = [violation for violation in data["violations"] if violation["severity"] != "note"]

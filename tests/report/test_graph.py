@@ -9,9 +9,10 @@ from rich.console import Console
 from tcrules.engine.facts import Stored
 from tcrules.engine.ir import Any_, Atom, Column, Predicate, Type, Var
 from tcrules.instrument.schema import BY_NAME, TYPES
+from tcrules.rules.loading import load_rules
 
 from tcrules.report.dot import as_data, as_dot
-from tcrules.report.graph import GraphBuilder, Node, kind_of, node_of
+from tcrules.report.graph import Evidence, GraphBuilder, Node, evidence_of, kind_of, node_of
 from tcrules.report.tree import as_tree
 
 
@@ -50,15 +51,15 @@ def built() -> tuple[GraphBuilder, str]:
         ],
         location=[fact("location", call=2, file='we "quote".py', line=7, function="main")],
     )
-    builder = GraphBuilder({name: predicate(name) for name in ("call", "location")}, facts)
+    builder = GraphBuilder(load_rules(library=False).program, facts)
     root = builder.add(Node("V1", "violation", "wrong"))
     builder.add_fact(
         any_of("update", "class"),
-        fact("update", call=2, optimizer="O", param="w", step=4, **{"class": "zero"}),
+        Stored(11, fact("update", call=2, optimizer="O", param="w", step=4, **{"class": "zero"})),
         root,
     )
-    builder.add_fact(any_of("accumulate"), fact("accumulate", call=3, param="w", step=4), root)
-    builder.connect([("O", "w"), ("O", "elsewhere")])
+    builder.add_fact(any_of("accumulate"), Stored(12, fact("accumulate", call=3, param="w", step=4)), root)
+    builder.connect({("O", "w"): Evidence("member", 13), ("O", "elsewhere"): Evidence("member", 14)})
     return builder, root
 
 
@@ -70,6 +71,15 @@ def test_facts_bring_their_calls_and_objects():
     assert kind_of(graph, "object O", "object w") == "part of"
     assert "object elsewhere" not in graph
     assert nx.is_directed_acyclic_graph(graph)
+
+
+def test_edges_name_the_facts_that_show_them():
+    graph, root = built()[0].graph, "V1"
+    assert evidence_of(graph, "object O", "object w") == (Evidence("member", 13),)
+    (update,) = (key for key in graph.successors(root) if key.startswith("update"))
+    assert evidence_of(graph, root, update) == (Evidence("update", 11),)
+    assert evidence_of(graph, update, "call 2") == (Evidence("update", 11), Evidence("call", 2))
+    assert evidence_of(graph, "call 2", "call 1") == (Evidence("call", 2), Evidence("call", 1))
 
 
 def test_label_has_names_and_what_the_rule_speaks_of():
@@ -93,6 +103,7 @@ def test_dot_quotes_what_a_program_may_contain():
     assert text.startswith('digraph "a \\"run\\"" {')
     assert 'we \\"quote\\".py:7' in text
     assert text.count("{") == text.count("}") == 1
+    assert 'edgetooltip="during: update #11, call #2"' in text
 
 
 def test_data_is_closed():

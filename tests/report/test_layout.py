@@ -27,7 +27,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         )
     pairs = draw(st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)), max_size=25))
     for source, target in pairs:
-        found.add_edge(f"n{source}", f"n{target}", kind=draw(st.sampled_from(KINDS)))
+        found.add_edge(f"n{source}", f"n{target}", kind=draw(st.sampled_from(KINDS)), facts=())
     return found
 
 
@@ -62,7 +62,7 @@ def test_a_diamond_is_drawn_without_crossing():
     for name in "avwxyb":
         graph.add_node(name, node=Node(name, "fact", name))
     for source, target in ("av", "aw", "vy", "wx", "xb", "yb"):
-        graph.add_edge(source, target, kind="because")
+        graph.add_edge(source, target, kind="because", facts=())
     boxes = layout(graph, {key: key for key in graph}).boxes
     assert (boxes["v"].x < boxes["w"].x) == (boxes["y"].x < boxes["x"].x)
     assert len({round(boxes[name].y) for name in "avwxyb"}) == 4

@@ -50,7 +50,7 @@ def graph_of(shown: Violation) -> tuple[Any, str]:
         kind = "violation" if number == 0 else "fact"
         graph.add_node(name, node=Node(name, kind, f"{kind} of {shown.subjects[0]}", 3, 0, shown.location))
         if number:
-            graph.add_edge(names[(number - 1) // 2], name, kind="because")
+            graph.add_edge(names[(number - 1) // 2], name, kind="because", facts=())
     return graph, shown.id
 
 

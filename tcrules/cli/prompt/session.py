@@ -94,13 +94,13 @@ class Session:
         """Why the first answer to a goal holds, or why there is none."""
         query = self._query(goal)
         store = self._prepared(query)
-        builder = GraphBuilder(self.program.predicates, store)
+        builder = GraphBuilder(self.program, store)
         _, answers = store.query(query.each, 1)
         if not answers:
             reason = why_not(query.each, store, {}, self.program)
             assert reason is not None, "no answer, and nothing is missing"
             root = builder.add(Node("asked", "violation", f"does not hold: {goal.strip()}"))
-            add_missing(builder, reason, root, "asked missing", "expected")
+            add_missing(builder, reason, query.each, root, "asked missing")
             return as_tree(builder.graph, root)
         names = [variable.name for variable in query.variables]
         binding = dict(zip(names, answers[0], strict=True))
