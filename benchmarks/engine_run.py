@@ -37,8 +37,10 @@ class Limits:
     memory: int = 12 * 2**30
 
 
-def run(command: Sequence[str], limits: Limits, environment: Mapping[str, str]) -> Measured:
-    """Run a command to its end or to a limit."""
+def run(
+    command: Sequence[str], limits: Limits, environment: Mapping[str, str], good: Sequence[int] = (0,)
+) -> Measured:
+    """Run a command to its end or to a limit; exit codes that are `good` mean that there is a result."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         begin = time.perf_counter()
         # The only thread is that of the timer, which is not started yet.
@@ -59,7 +61,11 @@ def run(command: Sequence[str], limits: Limits, environment: Mapping[str, str]) 
         process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
         output.seek(0)
         errors.seek(0)
-        why = _why(process.returncode, late.is_set(), errors.read())
+        why = (
+            _why(process.returncode, late.is_set(), errors.read())
+            if late.is_set() or process.returncode not in good
+            else ""
+        )
         cpu = usage.ru_utime + usage.ru_stime
         return Measured(wall, cpu, usage.ru_maxrss * KILOBYTE / 1e6, why, output.read())
 
@@ -76,8 +82,6 @@ def _stop(process: int, late: threading.Event) -> None:
 def _why(code: int, late: bool, errors: str) -> str:
     if late:
         return "out of time"
-    if code == 0:
-        return ""
     lines = errors.strip().splitlines()
     text = lines[-1].strip() if lines else f"exit code {code}"
     lower = errors.lower()

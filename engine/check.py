@@ -161,8 +161,10 @@ def _check_family(
     constants = () if family.constants is None else (family.constants,)
     for atom in constants:
         store.give(atom.predicate, family.facts)
-    store.evaluate([invariant.each, *invariant.expect])
+    store.evaluate([invariant.each])
     instances = store.create_from(trigger, store.plan(invariant.each))
+    if instances:
+        store.evaluate(invariant.expect)
     # The constants again: alternatives read slots, which the table of instances does not repeat.
     rest = violated(invariant.expect, compile_body((trigger, *constants)))
     bad = broken if instances and store.create_from(broken, rest) else None

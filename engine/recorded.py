@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from tcrules.engine.run_files import check_columns, escaped
@@ -33,16 +35,10 @@ def open_store(
     """
     import duckdb
 
-    connection = duckdb.connect(":memory:")
-    try:
-        pattern = f"{escaped(facts)}/*.parquet"
-        rows = connection.execute("SELECT sum(num_rows) FROM parquet_file_metadata(?)", [pattern]).fetchall()
-        size = int(rows[0][0] or 0)
-    except duckdb.Error:
-        size = 0  # no file at all, or one that is damaged: the fault belongs to whoever reads it
-    if size <= most:
-        return VectorStore(program, recorded=RecordedFacts(facts, connection))
-    connection.close()
+    recorded = RecordedFacts(facts, duckdb.connect(":memory:"))
+    if sum((recorded.sizes or {}).values()) <= most:
+        return VectorStore(program, recorded=recorded)
+    recorded.close()
     from tcrules.engine.duckdb_store import DuckDBStore
 
     return DuckDBStore.open(facts, program, settings)
@@ -54,6 +50,21 @@ class RecordedFacts:
     def __init__(self, folder: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self._folder = folder
         self._connection = connection
+
+    @cached_property
+    def sizes(self) -> dict[str, int] | None:
+        """How many facts each file has; None if there is no file at all, or one that is damaged.
+
+        The fault belongs to whoever reads that.
+        """
+        import duckdb
+
+        query = "SELECT file_name, num_rows FROM parquet_file_metadata(?)"
+        try:
+            rows = self._connection.execute(query, [f"{escaped(self._folder)}/*.parquet"]).fetchall()
+        except duckdb.Error:
+            return None
+        return {PurePath(name).stem: int(number) for name, number in rows}
 
     def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
         """The facts of a relation with their ids; None if it was not recorded."""

@@ -22,12 +22,14 @@ class Estimates:
     #: Relations that are being derived; nobody knows how large they get.
     changing: set[str]
     _known: dict[tuple[str, int], float]
+    #: Numbers of facts of relations that were not read.
+    unread: Mapping[str, int]
 
     def rows(self, name: str) -> float:
         if name in self.changing:
             return 4.0 * max([1, *(relation.size for relation in self.relations.values())])
         relation = self.relations.get(name)
-        return float(relation.size) if relation is not None else 0.0
+        return float(relation.size if relation is not None else self.unread.get(name, 0))
 
     def distinct(self, name: str, column: int) -> float:
         if name in self.changing or name not in self.relations:

@@ -46,6 +46,11 @@ MOST_ROUNDS = 1_000_000
 class Recorded(Protocol):
     """Observed facts that are read when they are needed."""
 
+    @property
+    def sizes(self) -> Mapping[str, int] | None:
+        """How many facts each relation has; those that were not recorded are absent. None if that is unknown."""
+        ...
+
     def read(self, predicate: Predicate, store: VectorStore) -> Observed | None:
         """The facts of a relation; None if it was not recorded."""
         ...
@@ -134,12 +139,12 @@ class VectorStore:
     # -------------------------------------------------------------------------------------------- evaluation
 
     def evaluate(self, bodies: Iterable[Body]) -> None:
-        """Derive what the bodies read.
+        """Derive what the bodies read; but for those that an empty relation leaves without bindings.
 
         Raises:
             EvaluationLimit: a limit of the store is exceeded.
         """
-        wanted = dependencies(self.program, bodies)
+        wanted = dependencies(self.program, [body for body in bodies if not self._has_none(body)])
         self._start_clock()
         for name in sorted(wanted):
             if (predicate := self.program.predicates.get(name)) is not None and predicate.observed:
@@ -152,6 +157,20 @@ class VectorStore:
                 derive(self, stratum)
                 self._derived += sum(relation.size for relation in self.filling.values())
                 self._ready.update(names)
+
+    def _has_none(self, body: Body) -> bool:
+        """Whether one of the relations that a body asks for is known to be empty, without reading it."""
+        sizes = self.recorded.sizes if self.recorded is not None else None
+        return any(
+            literal.predicate.observed
+            and not (
+                self.relations[name].size
+                if (name := literal.predicate.name) in self.relations
+                else sizes is None or sizes.get(name)
+            )
+            for literal in body
+            if isinstance(literal, Atom)
+        )
 
     def derive_all(self) -> None:
         """Derive every relation of the program."""
@@ -189,7 +208,8 @@ class VectorStore:
 
     def statistics(self, changing: set[str]) -> Estimates:
         """Estimates for join orders; relations that are being derived count as large."""
-        return Estimates(self.relations, changing, self._distinct)
+        unread = self.recorded.sizes if self.recorded is not None else None
+        return Estimates(self.relations, changing, self._distinct, unread or {})
 
     # -------------------------------------------------------------------------------------------- what plans read
 

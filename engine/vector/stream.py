@@ -214,10 +214,12 @@ class Evaluation:
     def _join(self, left: Plan, right: Plan, wanted: Set[Var]) -> Iterator[Batch]:
         bound = columns(left)
         shared = tuple(name for name in columns(right) if name in set(bound))
-        indexes, names = self._indexes(right, shared, wanted)
-        new = [(place, name) for place, name in enumerate(names) if name in wanted and name not in bound]
         kept = [name for name in bound if name in wanted]
+        indexes: list[Index] | None = None
         for batch in self._stream(left, {*kept, *shared}):
+            if indexes is None:  # where nothing is on the left, the right need not be read
+                indexes, names = self._indexes(right, shared, wanted)
+                new = [(place, n) for place, n in enumerate(names) if n in wanted and n not in bound]
             keys = batch.list(shared)
             for index in indexes:
                 first, counts = index.find(keys, batch.size)
@@ -230,8 +232,10 @@ class Evaluation:
     def _semi(self, left: Plan, right: Plan, wanted: Set[Var], keep: bool) -> Iterator[Batch]:
         bound = set(columns(left))
         shared = tuple(name for name in columns(right) if name in bound)
-        indexes, _ = self._indexes(right, shared, set())
+        indexes: list[Index] | None = None
         for batch in self._stream(left, {*wanted, *shared}):
+            if indexes is None:
+                indexes, _ = self._indexes(right, shared, set())
             keys = batch.list(shared)
             found: Mask = np.zeros(batch.size, np.bool_)
             for index in indexes:

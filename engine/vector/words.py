@@ -7,7 +7,6 @@ order is that of the floats (NaN, normalised, is the greatest; -0.0 is 0.0).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -26,23 +25,33 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 _ALL_BUT_SIGN = np.int64(2**63 - 1)
 
 
-@dataclass(slots=True)
+class _Numbers(dict[str, int]):
+    """Text -> number; one that is not there gets the next. What is there is found without a call into Python."""
+
+    __slots__ = ("texts",)
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __missing__(self, text: str) -> int:
+        number = self[text] = len(self.texts)
+        self.texts.append(text)
+        return number
+
+
 class Texts:
     """A dictionary of texts; the number of a text is its word. It only grows."""
 
-    texts: list[str] = field(default_factory=list)
-    _numbers: dict[str, int] = field(default_factory=dict)
-    _ranks: Words = field(default_factory=lambda: np.empty(0, np.int64))
+    __slots__ = ("_numbers", "_ranks", "texts")
 
-    def number(self, text: str) -> int:
-        """The number of a text, a new one if need be."""
-        found = self._numbers.setdefault(text, len(self.texts))
-        if found == len(self.texts):
-            self.texts.append(text)
-        return found
+    def __init__(self) -> None:
+        self._numbers = _Numbers()
+        self._ranks: Words = np.empty(0, np.int64)
+        self.texts = self._numbers.texts
 
     def numbers(self, texts: Iterable[str]) -> Words:
-        return np.fromiter(map(self.number, texts), np.int64)
+        """The numbers of texts, new ones where need be."""
+        return np.fromiter(map(self._numbers.__getitem__, texts), np.int64)
 
     def ranks(self) -> Words:
         """The place of each text in the order of all texts, by number."""

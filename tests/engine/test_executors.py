@@ -44,6 +44,7 @@ def compare_store(case, model, expected, store) -> None:
     assert check(program, store, coverage) == expected, case.text
     assert check(program, store, coverage, grouping=singles, sharing=False) == expected, case.text
     for invariant in program.invariants:
+        store.evaluate([invariant.each, *invariant.expect])
         trigger = compile_body(invariant.each)
         one, other = (way(invariant.expect, trigger) for way in (violated, violated_by_difference))
         listed = store.select(one, invariant.variables)
