@@ -61,7 +61,9 @@ TASKS = (
     Budget("diff with the healthy run", ("diff", "{healthy}", "{few}"), "few"),
     Budget("many violations: check, the first time", ("check", "{many}"), "many"),
     Budget("many violations: explain", ("explain", "{many}"), "many", seconds=2.0),
-    Budget("many violations: report", ("report", "{many}", "-o", "{page}"), "many", seconds=10.0, megabytes=5.0),
+    Budget(
+        "many violations: report", ("report", "{many}", "-o", "{page}"), "many", seconds=10.0, megabytes=5.0
+    ),
 )
 
 
@@ -73,7 +75,9 @@ def make_faulty(healthy: Path, path: Path, name: str) -> Path:
         shutil.rmtree(path)
     shutil.copytree(healthy, path)
     with duckdb.connect() as connection:
-        steps = connection.execute("SELECT max(step) FROM read_parquet(?)", [str(path / "facts/step.parquet")])
+        steps = connection.execute(
+            "SELECT max(step) FROM read_parquet(?)", [str(path / "facts/step.parquet")]
+        )
         (last,) = steps.fetchall()[0]
         for relation, column in FAULTS[name].items():
             source = healthy / "facts" / f"{relation}.parquet"
@@ -96,7 +100,7 @@ def measure(task: Budget, places: Mapping[str, Path]) -> tuple[Measured, float]:
 
 
 def right(name: str, text: str) -> str:
-    """"" if the report as JSON tells the fault that was written into the run, else what is missing."""
+    """ "" if the report as JSON tells the fault that was written into the run, else what is missing."""
     report = json.loads(text)
     rules = {violation["rule"] for violation in report["violations"]}
     raw = sum(violation["count"] for violation in report["violations"])
@@ -106,14 +110,18 @@ def right(name: str, text: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--facts", type=int, default=1_000_000)
     parser.add_argument("--work", type=Path, help="keep the runs here, and use those that are there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         work = given.work or Path(home)
         places = {"healthy": make_run(work / f"healthy-{given.facts}", int(given.facts / FACTS_PER_CALL), 1)}
-        places |= {name: make_faulty(places["healthy"], work / f"{name}-{given.facts}", name) for name in FAULTS}
+        places |= {
+            name: make_faulty(places["healthy"], work / f"{name}-{given.facts}", name) for name in FAULTS
+        }
         return show(places | {"page": work / "page.html"})
 
 
@@ -125,7 +133,11 @@ def show(places: Mapping[str, Path]) -> int:
         found, size = measure(task, places)
         over = found.cpu > task.seconds or size > task.megabytes
         bad += bool(over or found.status)
-        budget = [f"{most:g} {unit}" for most, unit in ((task.seconds, "s"), (task.megabytes, "MB")) if most < math.inf]
+        budget = [
+            f"{most:g} {unit}"
+            for most, unit in ((task.seconds, "s"), (task.megabytes, "MB"))
+            if most < math.inf
+        ]
         print(
             f"| {task.name} | {found.cpu:.2f} | {found.wall:.2f} | {found.peak:.0f} | {f'{size:.2f}' if size else ''} |"
             f" {', '.join(budget)} | {found.status or ('over' if over else '')} |",

@@ -13,6 +13,7 @@ from tcrules.engine.vector.relation import Observed
 from tcrules.engine.vector.words import encode_column
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import duckdb
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Runs with at most so many facts are evaluated in memory: planning SQL for each rule would take longer than the work.
 MOST_IN_MEMORY = 1_000_000
+#: Relations with fewer facts are fetched with their texts.
+CODED = 50_000
 
 
 def open_store(
@@ -77,17 +80,53 @@ class RecordedFacts:
             # A relation object takes the path as a parameter, not as text to be quoted.
             rows = self._connection.read_parquet(escaped(path))
             check_columns(predicate, path, dict(zip(rows.columns, map(str, rows.types), strict=True)))
-            names = ["fact", *(column.name for column in predicate.columns)]
-            found: dict[str, Any] = rows.project(
-                *(duckdb.ColumnExpression(name) for name in names)
-            ).fetchnumpy()
+            texts = self._texts(rows, [c.name for c in predicate.columns if c.type.base == "string"])
+            asked = ["fact", *(column.name for column in predicate.columns)]
+            shown = (
+                f"enum_code({_quoted(n)}::{_quoted(f'texts {n}')}) AS {_quoted(n)}"
+                if n in texts
+                else _quoted(n)
+                for n in asked
+            )
+            found: dict[str, Any] = rows.project(", ".join(shown)).fetchnumpy()
         except duckdb.Error as fault:
             raise StoreFault(f"{path}: {fault}") from fault
         words = [
-            encode_column(found[column.name], column.type.base, store.texts) for column in predicate.columns
+            store.texts.numbers(texts[column.name]).take(found[column.name])
+            if column.name in texts
+            else encode_column(found[column.name], column.type.base, store.texts)
+            for column in predicate.columns
         ]
         return Observed(words, len(found["fact"]), found["fact"])
+
+    def _texts(self, rows: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> dict[str, list[str]]:
+        """Columns in which few texts are repeated often, with these texts; each becomes an ENUM of its own.
+
+        What is fetched of such a column is the places of its texts: a Python text for each fact costs more than all
+        else that reading does.
+        """
+        size = rows.shape[0]
+        if not columns or size < CODED:
+            return {}
+        counted = ", ".join(f"count(DISTINCT {n}), count({n})" for n in map(_quoted, columns))
+        rows.create_view("recorded", replace=True)
+        row = self._connection.execute(f"SELECT {counted} FROM recorded").fetchall()[0]
+        found = {}
+        for name, different, present in zip(columns, row[::2], row[1::2], strict=True):
+            if different * 4 > size or present < size:
+                continue
+            kind = _quoted(f"texts {name}")
+            self._connection.execute(f"DROP TYPE IF EXISTS {kind}")
+            self._connection.execute(
+                f"CREATE TYPE {kind} AS ENUM (SELECT DISTINCT {_quoted(name)} FROM recorded)"
+            )
+            found[name] = self._connection.execute(f"SELECT enum_range(NULL::{kind})").fetchall()[0][0]
+        return found
 
     def close(self) -> None:
         """Free the connection that reads."""
         self._connection.close()
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

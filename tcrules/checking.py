@@ -91,7 +91,8 @@ def check_loaded(
         RunError, StoreFault: the run cannot be read.
     """
     run = open_run(path)
-    known = known_facts(run)
+    found = coverage(run)
+    known = _known(found)
     with open_store(run.facts, program) as store:
         if profile:
             measured = Profile(program)
@@ -102,7 +103,7 @@ def check_loaded(
         else:
             result, entries = check(program, store, known, progress=progress), ()
         breaches = sort_out(program, store, known, result, every_rule=every_rule)
-        report = _report(run, program, store, breaches)
+        report = _report(run, found, program, store, breaches)
         yield Checked(report, program, store, known, breaches.result.violations, run, entries)
 
 
@@ -150,7 +151,10 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
 
 def known_facts(run: RunFolder) -> Coverage:
     """The run's coverage as the engine wants it: a gap in everything becomes a gap in each relation."""
-    found = coverage(run)
+    return _known(coverage(run))
+
+
+def _known(found: runs.Coverage) -> Coverage:
     names = sorted(found.recorded | set(BY_NAME))
     gaps = [
         Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why, gap.recorded)
@@ -160,14 +164,14 @@ def known_facts(run: RunFolder) -> Coverage:
     return Coverage(found.recorded, tuple(gaps), found.complete)
 
 
-def _report(run: RunFolder, program: Program, store: Store, breaches: Sorted) -> Report:
+def _report(run: RunFolder, found: runs.Coverage, program: Program, store: Store, breaches: Sorted) -> Report:
     steps = _steps_by_rank(program, store)
     return Report(
         run=str(run.path),
         violations=tuple(_violations(program, store, breaches)),
         verdicts={verdict.rule: verdict for verdict in breaches.result.verdicts},
         notes=(*run.notes, *_uneven(steps)),
-        gaps=tuple(_gap_note(gap) for gap in coverage(run).gaps),
+        gaps=tuple(_gap_note(gap) for gap in found.gaps),
         steps=max(steps.values(), default=0),
         processes=max(1, sum(process.get("role") == "trainer" for process in run.manifest.processes)),
         suppressed=tuple(_suppressed(program, store, breaches)),

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tcrules.engine.analyse import analyse, load_text
 from tcrules.engine.duckdb_store import DuckDBStore
-from tcrules.engine.ir import Program
+from tcrules.engine.ir import Any_, Atom, Program, Type, Var
 from tcrules.engine.naive import EvaluationLimit
-from tcrules.engine.recorded import open_store
+from tcrules.engine.recorded import CODED, open_store
 from tcrules.engine.store import StoreFault
 from tcrules.engine.values import normalise, order_key
 from tcrules.engine.vector import VectorStore
@@ -264,3 +264,40 @@ def test_a_relation_without_a_file_is_empty(tmp_path: Path) -> None:
     program = program_of(SAME)
     with open_store(tmp_path, program) as store:
         assert store.rounds(program.predicates["same"]) == {}
+
+
+TEXTS = """
+relation big(n: int, often: string, rare: string)
+relation none(n: int)
+relation pair(n: int, often: string)
+pair(N, Often) :- none(N), big(N, Often, _).
+"""
+
+
+def test_texts_that_repeat_are_fetched_by_their_places(tmp_path: Path) -> None:
+    program = program_of(TEXTS)
+    size = CODED + 1
+    quoted = "'it''s \"' || (i % 3)"
+    duckdb.connect().execute(
+        f"COPY (SELECT i AS fact, i AS n, {quoted} AS often, 't' || i AS rare FROM range({size}) AS t(i))"
+        f" TO '{tmp_path}/big.parquet'"
+    )
+    with open_store(tmp_path, program) as store:
+        assert isinstance(store, VectorStore)
+        numbers, often, rare = store.columns_of(program.predicates["big"])
+    assert often == [f"it's \"{number % 3}" for number in range(size)]
+    assert rare == [f"t{number}" for number in range(size)] and numbers == list(range(size))
+
+
+def test_what_an_empty_relation_makes_needless_is_not_read(tmp_path: Path) -> None:
+    program = program_of(TEXTS)
+    copy = "COPY (SELECT 1::BIGINT AS fact, 1::BIGINT AS n, 'a' AS often, 'b' AS rare WHERE {}) TO '{}'"
+    for name, where in (("big", "true"), ("none", "false")):
+        duckdb.connect().execute(copy.format(where, tmp_path / f"{name}.parquet"))
+    none, big = (program.predicates[name] for name in ("none", "big"))
+    number = Var("N", Type("int", "int"))
+    body = (Atom(none, (number,)), Atom(big, (number, Any_(), Any_())))
+    with open_store(tmp_path, program) as store:
+        assert isinstance(store, VectorStore)
+        assert store.query(body)[1] == [] and "big" not in store.relations
+        assert store.query(body[1:])[1] == [(1,)] and "big" in store.relations

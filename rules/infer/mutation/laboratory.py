@@ -91,6 +91,9 @@ class Laboratory:
 class _Mutated:
     """Recorded facts of which one relation is changed."""
 
+    #: Unknown, since a fault changes them.
+    sizes = None
+
     def __init__(self, laboratory: Laboratory, relation: str) -> None:
         self._relation = relation
         self._kept = laboratory.kept
