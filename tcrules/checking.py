@@ -13,12 +13,11 @@ from tcrules.engine.profile import Entry, Profile
 from tcrules.engine.provenance import explain_violation
 from tcrules.engine.recorded import open_store
 from tcrules.engine.store import Store, StoreFault
-from tcrules.engine.why_not import why_not
 from tcrules.instrument.runs import RunFolder, coverage, open_run
 from tcrules.instrument.schema import BY_NAME
-from tcrules.report.explaining import add_missing, violation_graph
+from tcrules.report.explaining import missing_graph, violation_graph
 from tcrules.report.fold import fold, location_predicate
-from tcrules.report.graph import GraphBuilder, Node
+from tcrules.report.graph import GraphBuilder
 from tcrules.report.links import object_links, single_component
 from tcrules.report.model import GapNote, Report, RuleText, Suppressed, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase, site
@@ -140,13 +139,10 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
     run = open_run(path)
     program, query = load_query(literals, selection, run.user_relations())
     with open_store(run.facts, program) as store:
-        reason = why_not(query.each, store, {}, program)
-        if reason is None:
+        found = missing_graph(program, store, query.each, literals, known_facts(run))
+        if found is None:
             return None, len(store.query(query.each)[1])
-        builder = GraphBuilder(program, store)
-        root = builder.add(Node("asked", "violation", f"does not hold: {literals}"))
-        add_missing(builder, reason, query.each, root, "asked missing")
-        return as_tree(builder.graph, root), 0
+        return as_tree(*found), 0
 
 
 def known_facts(run: RunFolder) -> Coverage:

@@ -9,6 +9,7 @@ _SHAPES = {
     "violation": "octagon",
     "missing": "box",
     "near": "note",
+    "note": "note",
     "fact": "box",
     "derived": "box",
     "condition": "plaintext",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tcrules.engine.ir import Atom, Bind, Either, Group, Not, Op, Var
-from tcrules.engine.show import show_literal, show_rule, show_value
+from tcrules.engine.show import show_expression, show_literal, show_rule, show_value
+from tcrules.engine.values import evaluate
+from tcrules.engine.why_not import why_not
 from tcrules.report.graph import Evidence, Graph, GraphBuilder, Node, fact_label, leaves
 from tcrules.report.origins import add_origins
 from tcrules.report.placing import add_place, window_of
@@ -13,7 +15,8 @@ from tcrules.report.placing import add_place, window_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from tcrules.engine.ir import Body, Expr, Literal, Value
+    from tcrules.engine.facts import Coverage, DerivedSource
+    from tcrules.engine.ir import Body, Expr, Literal, Program, Value
     from tcrules.engine.proof import Proof, ViolationProof
     from tcrules.engine.why_not import Near, WhyNot
     from tcrules.report.model import Violation
@@ -49,6 +52,19 @@ def violation_graph(
     return builder.graph, root
 
 
+def missing_graph(
+    program: Program, source: DerivedSource, body: Body, asked: str, coverage: Coverage | None = None
+) -> tuple[Graph, str] | None:
+    """Why no facts satisfy a body, and the key of what was asked; None if some do."""
+    reason = why_not(body, source, {}, program, coverage=coverage)
+    if reason is None:
+        return None
+    builder = GraphBuilder(program, source)
+    root = builder.add(Node("asked", "violation", f"does not hold: {asked}"))
+    add_missing(builder, reason, body, root, "asked missing")
+    return builder.graph, root
+
+
 def add_reasons(builder: GraphBuilder, proof: ViolationProof, root: str) -> None:
     """The proofs of the facts of a body, and its conditions."""
     for atom, premise in zip(_atoms(proof.each), proof.premises, strict=True):
@@ -71,7 +87,7 @@ def add_missing(
     """
     window = window_of(reason, body)
     node = builder.add(
-        Node(key, "missing", described(reason.missing, dict(reason.binding)), window=window),
+        Node(key, "missing", described(reason.missing, dict(reason.binding), body), window=window),
         parent,
         kind,
         rests,
@@ -82,6 +98,8 @@ def add_missing(
     for number, near in enumerate(reason.near, 1):
         shows = builder.evidence(near.predicate, near.fact)
         builder.add(Node(f"{key} near {number}", "near", near_label(near, wanted)), node, "near", shows)
+    for text in reason.notes:
+        builder.add(Node(f"{key} note {text}", "note", text), node, "note")
     add_place(builder, window, node)
     for number, (rule, why) in enumerate(reason.rules, 1):
         place = f"{key} rule {number}"
@@ -90,14 +108,38 @@ def add_missing(
     return node
 
 
-def described(literal: Literal, binding: Mapping[str, Value]) -> str:
-    """A literal with its values: filled in in an atom; beside a comparison, where a value alone says little."""
-    if isinstance(literal, Atom | Not | Group | Either):
+def described(literal: Literal, binding: Mapping[str, Value], body: Body = ()) -> str:
+    """A literal with its values: filled in in an atom; beside a comparison, where a value alone says little.
+
+    With the body that it stands in, an aggregate is written where its value is used.
+    """
+    if isinstance(literal, Group):
+        return f"{_aggregate(literal, binding)} has no value"
+    if isinstance(literal, Atom | Not | Either):
         return show_literal(literal, binding)
     terms = (literal.variable, literal.value) if isinstance(literal, Bind) else (literal.left, literal.right)
     found = dict.fromkeys(var for term in terms for var in _variables(term) if var.name in binding)
-    values = ", ".join(f"{var.name} is {_shown(var, binding[var.name])}" for var in found)
-    return f"{show_literal(literal)}, where {values}" if values else show_literal(literal)
+    values = ", ".join(f"{_name(var)} is {_shown(var, binding[var.name])}" for var in found)
+    text = show_literal(literal)
+    for group in (one for one in body if isinstance(one, Group) and one.result.name.startswith("#")):
+        text = text.replace(group.result.name, _aggregate(group, binding))
+    text = f"{text}, where {values}" if values else text
+    undefined = [
+        show_expression(term) for term in terms if isinstance(term, Op) and evaluate(term, binding) is None
+    ]
+    return "; ".join([text, *(f"{term} has no value" for term in undefined)])
+
+
+def _aggregate(group: Group, binding: Mapping[str, Value]) -> str:
+    """An aggregate without its result, of which analysis may have made up the name."""
+    result = group.result.name
+    text = show_literal(group, {name: value for name, value in binding.items() if name != result})
+    return text.partition(" = ")[2] if result.startswith("#") else text
+
+
+def _name(variable: Var) -> str:
+    """A variable as the reader knows it; the value of an aggregate has no name of its own."""
+    return "its value" if variable.name.startswith("#") else variable.name
 
 
 def _shown(variable: Var, value: Value) -> str:
@@ -118,11 +160,16 @@ def _variables(expression: Expr) -> Iterator[Var]:
 def near_label(near: Near, wanted: Atom | None) -> str:
     """A fact that comes near what was wanted, and in what it differs."""
     label = fact_label(near.predicate, near.fact.values, wanted)
-    if not near.differences:
-        return label
-    return (
-        f"{label}, but {', '.join(f'{name} is {show_value(found)}' for name, _, found in near.differences)}"
-    )
+    differ = [f"{_column(name)} is {show_value(found)}" for name, _, found in near.differences]
+    names = [column.name for column in near.predicate.columns]
+    if "step" in names and "step" not in (name for name, _, _ in near.differences):
+        label = f"step {near.fact.values[names.index('step')]}: {label}"
+    return f"{label}, but {', '.join(differ)}" if differ else label
+
+
+def _column(name: str) -> str:
+    """The name of a column; those that have only a position are counted from 1."""
+    return f"argument {int(name[1:]) + 1}" if name.startswith("$") else name
 
 
 def _add_proof(builder: GraphBuilder, atom: Atom, proof: Proof, parent: str, kind: str) -> None:

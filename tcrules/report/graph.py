@@ -22,10 +22,10 @@ from tcrules.report.model import Location
 from tcrules.report.roots import OBJECT_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tcrules.engine.facts import DerivedSource, Stored
-    from tcrules.engine.ir import Atom, Fact, Predicate, Program, Value
+    from tcrules.engine.ir import Atom, Fact, Predicate, Program, Term, Value
     from tcrules.engine.proof import Proof
     from tcrules.report.placing import Window
 
@@ -53,7 +53,7 @@ class Evidence(NamedTuple):
 class Node:
     """A node of the graph.
 
-    `kind` is violation, missing, near, fact, derived, condition, call or object. `rank` and `step` are None where
+    `kind` is violation, missing, near, note, fact, derived, condition, call or object. `rank` and `step` are None where
     the node has none; `fact` is the observed fact that a node of kind fact or call shows, `window` says when what is
     missing should have been.
     """
@@ -208,7 +208,12 @@ def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> 
     'gradient(param: fc.weight)'
     """
     terms = atom.arguments if atom is not None else (None,) * len(values)
-    parts = [
+    parts = _parts(predicate, values, terms) or _parts(predicate, values, (None,) * len(values))
+    return f"{predicate.name}({', '.join(parts)})"
+
+
+def _parts(predicate: Predicate, values: Fact, terms: Sequence[Term | None]) -> list[str]:
+    return [
         shown(value) if column.name.startswith("$") else f"{column.name}: {shown(value)}"
         for column, value, term in zip(predicate.columns, values, terms, strict=True)
         if column.type.name not in _UNSHOWN
@@ -216,7 +221,6 @@ def fact_label(predicate: Predicate, values: Fact, atom: Atom | None = None) -> 
         and value != ""
         and (not isinstance(term, Any_) or column.type.name in _NAMES)
     ]
-    return f"{predicate.name}({', '.join(parts)})"
 
 
 def node_of(graph: Graph, key: str) -> Node:

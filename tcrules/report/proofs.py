@@ -68,6 +68,8 @@ def _add_miss(tree: Tree, miss: WhyNot, above: frozenset[object]) -> None:
         tree.add(line)
         return
     branch = tree.add(line)
+    for note in miss.notes:
+        branch.add(Text(f"note: {plain(note)}"))
     for near in miss.near:
         branch.add(Text(plain(_near(near))))
     for rule, why in miss.rules:

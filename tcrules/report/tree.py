@@ -14,6 +14,7 @@ _BRANCHES = (
     "expected",
     "forbidden",
     "found",
+    "note",
     "should follow",
     "should precede",
     "instead",
@@ -36,6 +37,7 @@ _STYLES = {
 _WORDS = {
     "expected": "missing: ",
     "found": "found: ",
+    "note": "note: ",
     "should follow": "should be after ",
     "should precede": "should be before ",
     "instead": "there instead: ",

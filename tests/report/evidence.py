@@ -100,7 +100,9 @@ def faults_of(graph: Mapping[str, Any], find: Find) -> list[str]:
         elif not rows:
             # a derived fact may hold without any other: a rule states it
             stated = [one for one in (source, target) if one["kind"] == "derived" and one["id"] not in leaves]
-            if not stated and "condition" not in (source["kind"], target["kind"]):
+            # that a question was asked, and that there is nothing, no fact shows
+            asked = source["id"].startswith("asked") or edge["kind"] == "note"
+            if not asked and not stated and "condition" not in (source["kind"], target["kind"]):
                 faults.append(f"{where}: no fact shows it")
         elif not _holds(edge, source, target, rows):
             faults.append(f"{where}: {rows} do not show it")

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from tcrules.engine.analyse import SourceProgram, analyse, find_files, load
 from tcrules.engine.provenance import explain_violation
-from tcrules.engine.why_not import why_not
 from tcrules.grammar import ast
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.grammar.parser import parse, parse_literals
 from tcrules.names import Names, relations_of
-from tcrules.report.explaining import add_missing, add_reasons
+from tcrules.report.explaining import add_reasons, missing_graph
 from tcrules.report.graph import GraphBuilder, Node
 from tcrules.report.tree import as_tree
 from tcrules.rules.loading import shipped_ids
@@ -94,18 +93,16 @@ class Session:
         """Why the first answer to a goal holds, or why there is none."""
         query = self._query(goal)
         store = self._prepared(query)
-        builder = GraphBuilder(self.program, store)
         _, answers = store.query(query.each, 1)
         if not answers:
-            reason = why_not(query.each, store, {}, self.program)
-            assert reason is not None, "no answer, and nothing is missing"
-            root = builder.add(Node("asked", "violation", f"does not hold: {goal.strip()}"))
-            add_missing(builder, reason, query.each, root, "asked missing")
-            return as_tree(builder.graph, root)
+            missing = missing_graph(self.program, store, query.each, goal.strip())
+            assert missing is not None, "no answer, and nothing is missing"
+            return as_tree(*missing)
         names = [variable.name for variable in query.variables]
         binding = dict(zip(names, answers[0], strict=True))
         proof = explain_violation(self.program, store, query, binding)
         assert proof is not None, "an answer without a proof"
+        builder = GraphBuilder(self.program, store)
         root = builder.add(Node("asked", "violation", f"holds: {goal.strip()}"))
         add_reasons(builder, proof, root)
         return as_tree(builder.graph, root)
