@@ -13,7 +13,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 #: An optimizer that did not step in this many finished rounds is no longer waited for.
 ACTIVE_ROUNDS = 2
@@ -21,6 +21,8 @@ ACTIVE_ROUNDS = 2
 MAX_STEPS_IN_ROUND = 8
 #: Backward passes without any optimizer step after which an optimizer that exists is taken for unused.
 PATIENCE = 64
+#: Among times at which steps began: the only optimizer has stepped.
+STEPPED = 0
 
 
 class Clock:
@@ -33,28 +35,28 @@ class Clock:
     Attributes:
         tick: returns the next event time, from 1; about 30 ns, safe in any thread.
         later: so many steps may yet be told later, together.
-        on_step: called with (step, begin, end) when a finished step is over, that is when the next one
-        starts.
-        on_round: called with the step when all its optimizers have stepped.
+        between: a step is over and the next has not begun.
+        on_steps: called with (step, begin, end) of finished steps that are over, that is when the next one has begun.
+        on_round: called with the step when all its optimizers have stepped; with the last of several told together.
     """
 
     def __init__(self) -> None:
         self.tick: Callable[[], int] = count(1).__next__
         self._step = 0
         self.later = 0
-        #: What happened and was not told: names of optimizers that stepped; ends of steps with the begins of the next.
-        self._untold: deque[str | tuple[int, int]] = deque()
-        self.on_step: Callable[[int, int, int], None] = lambda _step, _begin, _end: None
+        self.between = False
+        #: What happened and was not told: when a step began, or `STEPPED`.
+        self._untold: deque[int] = deque()
+        self.on_steps: Callable[[Sequence[tuple[int, int, int]]], None] = lambda _steps: None
         self.on_round: Callable[[int], None] = lambda _step: None
         self._begin = 0
-        self._done = False
         self._round: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self._rounds = 0
         self._made: set[str] = set()
         self._stepped = False
         self._backwards = 0
-        # re-entrant: `on_step` may free an optimizer, whose weak reference calls `optimizer_gone`
+        # re-entrant: `on_steps` may free an optimizer, whose weak reference calls `optimizer_gone`
         self._lock = threading.RLock()
 
     @property
@@ -75,13 +77,13 @@ class Clock:
             self._tell()
             self._made.discard(name)
             self._last.pop(name, None)
-            if self._round and not self._done and not self._waiting():
+            if self._round and not self.between and not self._waiting():
                 self._complete()
 
     def before_optimizer(self, name: str) -> None:
         """`name` is about to step. Call it before the event of the step is stamped."""
         self._tell()
-        if self._done and name in self._round:
+        if self.between and name in self._round:
             self._start()
 
     def optimizer_stepped(self, name: str) -> None:
@@ -90,12 +92,12 @@ class Clock:
             self._stepped = True
             self._tell()
             newcomer = not self._is_active(name)
-            if self._done and name in self._round:
+            if self.between and name in self._round:
                 self._start()
             alone = not self._round
             self._round[name] = self._round.get(name, 0) + 1
             self._last[name] = self._rounds
-            if self._done:
+            if self.between:
                 return  # a second optimizer for the same gradients, it joins the round
             # A newcomer that opens a round ends it: rounds then end where the loop's iteration ends (GAN: D,
             # G, [D G]).
@@ -105,13 +107,13 @@ class Clock:
     def before_forward(self) -> None:
         """An outermost forward with gradients is about to run."""
         self._tell()
-        if self._done:
+        if self.between:
             self._start()
 
     def before_clear(self) -> None:
         """Gradients are about to be cleared."""
         self._tell()
-        if self._done:
+        if self.between:
             self._start()
 
     def wait(self, steps: int) -> None:
@@ -126,13 +128,16 @@ class Clock:
         if self.later <= 0:
             return False
         if self.between:
-            self._untold.append((self.tick(), self.tick()))
+            self.between = False
+            self.tick()  # the end of the last step
+            self._untold.append(self.tick())
         return True
 
-    def steps_later(self, name: str) -> None:
-        """As `optimizer_stepped`, but told when somebody asks; after `clears_later` only, for the only optimizer."""
+    def steps_later(self) -> None:
+        """As `optimizer_stepped` of the only optimizer, but told when somebody asks; where a step has begun only."""
         self.later -= 1
-        self._untold.append(name)
+        self.between = True
+        self._untold.append(STEPPED)
 
     def backward_done(self) -> None:
         """A backward pass has ended. Where nothing else steps, the next gradient forward starts a step."""
@@ -141,7 +146,7 @@ class Clock:
         with self._lock:
             self._backwards += 1
             if not self._made or self._backwards > PATIENCE:
-                self._done = True
+                self.between = True
 
     def gradients_taken(self) -> None:
         """Gradients were returned to the program (`torch.autograd.grad`), which may apply them by hand.
@@ -150,25 +155,25 @@ class Clock:
         """
         with self._lock:
             if not self._stepped and not self._made:
-                self._done = True
+                self.between = True
 
     def close(self) -> None:
         """The run is over: report the last step if it was finished."""
         with self._lock:
             self.later = 0
             self._tell()
-            if self._done:
-                self.on_step(self._step, self._begin, self.tick())
-                self._done = False
+            if self.between:
+                self.on_steps([(self._step, self._begin, self.tick())])
+                self.between = False
 
     def after_fork(self) -> None:
         """Replace the lock, which another thread may have held; a child reports no step of its parent."""
         self._lock = threading.RLock()
         self.later = 0
-        self.on_step, report = lambda _step, _begin, _end: None, self.on_step
+        self.on_steps, report = lambda _steps: None, self.on_steps
         self._tell()
-        self.on_step = report
-        self._done = False
+        self.on_steps = report
+        self.between = False
 
     def _is_active(self, name: str) -> bool:
         return name in self._last and self._last[name] >= self._rounds - ACTIVE_ROUNDS
@@ -183,16 +188,8 @@ class Clock:
         late = self._last.keys() - self._round.keys()
         if late and self._round and max(self._round.values()) >= MAX_STEPS_IN_ROUND:
             self._last.update(dict.fromkeys(late, -ACTIVE_ROUNDS - 1))
-        self._done = True
+        self.between = True
         self.on_round(self._step)
-
-    @property
-    def between(self) -> bool:
-        """Whether a step is over and the next has not begun."""
-        try:
-            return isinstance(self._untold[-1], str)
-        except IndexError:
-            return self._done
 
     @property
     def stepped(self) -> bool:
@@ -201,30 +198,35 @@ class Clock:
 
     def _start(self) -> None:
         with self._lock:
-            if self._done:
-                self._next(self.tick(), 0)
-
-    def _next(self, end: int, begin: int) -> None:
-        self.on_step(self._step, self._begin, end)
-        self._done = False
-        self._round = {}
-        self._rounds += 1
-        self._step += 1
-        self._begin = begin or self.tick()
+            if self.between:
+                self.on_steps([(self._step, self._begin, self.tick())])
+                self.between = False
+                self._round = {}
+                self._rounds += 1
+                self._step += 1
+                self._begin = self.tick()
 
     def _tell(self) -> None:
         if not self._untold:
             return
         with self._lock:
+            over, ended = [], -1
             while self._untold:
-                event = self._untold.popleft()
-                if isinstance(event, str):  # of the only optimizer: its step ends the round
-                    self._round[event] = 1
-                    self._last[event] = self._rounds
-                    self._done = True
-                    self.on_round(self._step)
-                else:
-                    self._next(*event)
+                begin = self._untold.popleft()
+                if begin == STEPPED:
+                    ended = self._step
+                    continue
+                over.append((self._step, self._begin, begin - 1))
+                self._begin = begin
+                self._step += 1
+                self._rounds += 1
+            (name,) = self._last  # the only optimizer, whose step ends the round
+            self._round = {name: 1} if self.between else {}
+            self._last[name] = self._rounds if self.between else self._rounds - 1
+            if ended >= 0:
+                self.on_round(ended)
+            if over:
+                self.on_steps(over)
 
 
 __all__ = ["ACTIVE_ROUNDS", "MAX_STEPS_IN_ROUND", "PATIENCE", "Clock"]

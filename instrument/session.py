@@ -30,12 +30,14 @@ from tcrules.instrument.sink import DEFAULT_LIMIT, Sink, Writer
 from tcrules.instrument.userfacts import BadFact, check_fact, encode_fact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import FrameType
 
 P = ParamSpec("P")
 R = TypeVar("R")
 MAX_GAPS = 1000
+#: Steps after which the rank may have become known: a kill later on must not lose it.
+MEANWHILE = frozenset((0, 1, 2, 10, 100))
 MANY_NAMES = "too many modules, parameters and buffers were made: later ones have no names of their own"
 
 
@@ -111,7 +113,7 @@ class Session:
         self._on_fork: list[Callable[[], None]] = []
         self.sink.on_stop = self.gap
         self.sink.on_open = self.names.rewrite
-        self.clock.on_step = self._step_over
+        self.clock.on_steps = self._steps_over
 
     # ------------------------------------------------------------------ facts
     def gap(self, relation: str, why: str, first_step: int | None = None, last_step: int = -1) -> None:
@@ -305,16 +307,11 @@ class Session:
         if self.sink.opened:  # else `on_open` writes them all
             self.sink.append(NAMES, data)
 
-    def _step_over(self, step: int, begin: int, end: int) -> None:
-        if step <= 100 and step in (
-            0,
-            1,
-            2,
-            10,
-            100,
-        ):  # the rank may have become known; a kill later on must not lose it
+    def _steps_over(self, steps: Sequence[tuple[int, int, int]]) -> None:
+        if any(step in MEANWHILE for step, _, _ in steps):
             self.sink.write_meta()
-        self._step_writer(step, begin, end)
+        for step, begin, end in steps:
+            self._step_writer(step, begin, end)
 
     def _made(self, kind: str, name: str) -> None:
         if kind == "optimizer":

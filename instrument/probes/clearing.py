@@ -38,7 +38,7 @@ def install(shared: Shared) -> None:
     begins_guarded = shared.guard("clearing")(begins)
 
     def counts(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
-        if not (in_backward() or clock.clears_later()):
+        if clock.between and not in_backward() and not clock.clears_later():
             begins_guarded()
 
     apis = (

@@ -12,7 +12,7 @@ from tcrules.instrument.probes import transforms
 from tcrules.instrument.probes.compiling import opaque
 from tcrules.instrument.probes.context import autocast_dtype, context, dtype_name, in_backward, records_grad
 from tcrules.instrument.probes.models import PARALLEL, is_model, unwrap
-from tcrules.instrument.probes.patching import uncompiled
+from tcrules.instrument.probes.patching import is_traced, uncompiled
 from tcrules.instrument.probes.values import is_real, sample_print, tensors_in
 from torch import nn
 
@@ -134,7 +134,8 @@ class Forward:
         governor, grad = self.shared.governor, torch.is_grad_enabled()
         if grad and self.clock.between and not in_backward():
             model = unwrap(module)
-            if self.shared.book.models.get(model) is not None or is_model(model):
+            known = self.shared.book.models.get(model) is not None or is_model(model)
+            if known and not self.clock.clears_later():
                 self.clock.before_forward()
         return governor.open or (
             (not grad or not module.training) and is_model(module) and governor.evaluates()
@@ -277,7 +278,6 @@ def install(shared: Shared, forward: Forward) -> None:
     nested = _nested(shared, forward, original)
     enter, leave, wakes = guard(forward.enter), guard(forward.leave), guard(forward.wakes)
     clock, governor, grad_enabled = shared.clock, shared.governor, torch.is_grad_enabled
-    dynamo = torch.compiler.is_dynamo_compiling
 
     @uncompiled
     def reset() -> None:
@@ -287,7 +287,7 @@ def install(shared: Shared, forward: Forward) -> None:
 
     @functools.wraps(original)
     def call(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if dynamo():
+        if is_traced():
             return original(self, *args, **kwargs)
         if context.root is not None:
             if context.sampled or context.inner is self:

@@ -11,7 +11,7 @@ import torch
 from tcrules.instrument.identity import IdentityMap
 from tcrules.instrument.probes.context import context, in_backward
 from tcrules.instrument.probes.models import Owner
-from tcrules.instrument.probes.patching import argument, around, is_compiling, uncompiled
+from tcrules.instrument.probes.patching import argument, around, is_traced, uncompiled
 from tcrules.instrument.probes.reductions import Answer
 from tcrules.instrument.probes.updates import ask_rate, number_of
 from tcrules.instrument.probes.values import host_number, is_real
@@ -333,15 +333,16 @@ class Optimizers:
 
         @uncompiled
         def wrapper(*args: Any, **kwargs: Any) -> Any:
-            if is_compiling() or clock.later <= 0:
+            if is_traced() or clock.later <= 0:
                 return watched(*args, **kwargs)
             record = self._only
             if record is None or record.optimizer() is not args[0] or context.scaling is not None:
                 return watched(*args, **kwargs)
-            clock.clears_later()
+            if clock.between:
+                clock.clears_later()
             result = original(*args, **kwargs)
             record.owner.nth += 1
-            clock.steps_later(record.owner.name)
+            clock.steps_later()
             return result
 
         return wrapper

@@ -26,7 +26,8 @@ After: TypeAlias = "Callable[[Any, Any, bool], None]"
 
 _ABSENT: Any = object()
 F = TypeVar("F", bound="Callable[..., Any] | None")
-#: Dynamo folds it to a constant.
+#: Dynamo folds both to constants. The second is also true where torch.export runs a program, and is dearer.
+is_traced: Callable[[], bool] = torch.compiler.is_dynamo_compiling
 is_compiling: Callable[[], bool] = torch.compiler.is_compiling
 
 
@@ -125,13 +126,15 @@ def around(original: Function, before: Before, after: After, gate: Gate | None =
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if is_compiling():
+        if is_traced():
             return original(*args, **kwargs)
         if governor is not None and not governor.open:
             if counts is not None:
                 counts(args, kwargs)
             if not governor.open:
                 return original(*args, **kwargs)
+        if is_compiling():
+            return original(*args, **kwargs)
         token = before(args, kwargs)
         if token is None:
             return original(*args, **kwargs)

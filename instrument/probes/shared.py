@@ -17,7 +17,7 @@ from torch._C._dynamo.eval_frame import set_eval_frame
 from torch.utils import _python_dispatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.session import Frame, Session
@@ -66,21 +66,22 @@ class Shared:
         self._chain_clock()
 
     def _chain_clock(self) -> None:
-        clock, before = self.clock, self.clock.on_step
+        clock, before = self.clock, self.clock.on_steps
 
-        def over(step: int, begin: int, end: int) -> None:
-            for probe, callback in self.step_over:
-                self.safely(probe, callback, step)
-            self.governor.step_over(step)
+        def over(steps: Sequence[tuple[int, int, int]]) -> None:
+            for step, _, _ in steps:
+                for probe, callback in self.step_over:
+                    self.safely(probe, callback, step)
+                self.governor.step_over(step)
             # last: its fact says that all facts of the step are there
             if self.late is None:
-                before(step, begin, end)
+                before(steps)
             else:
                 self.late.poll()
-                self.late.after("step", before, step, begin, end)
+                self.late.after("step", before, steps)
 
-        clock.on_step = over
-        self.patches.on_undo(lambda: setattr(clock, "on_step", before))
+        clock.on_steps = over
+        self.patches.on_undo(lambda: setattr(clock, "on_steps", before))
 
     def guard(self, probe: str, *relations: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Return a decorator that makes a callback harmless (`Session.guard`) and invisible.
