@@ -6,11 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tcrules.engine.ir import Atom
 from tcrules.engine.vector.keys import distinct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tcrules.engine.ir import Body
     from tcrules.engine.vector.relation import Relation
 
 
@@ -22,14 +24,20 @@ class Estimates:
     #: Relations that are being derived; nobody knows how large they get.
     changing: set[str]
     _known: dict[tuple[str, int], float]
-    #: Numbers of facts of relations that were not read.
-    unread: Mapping[str, int]
+    #: Numbers of facts of relations that were not read; those without any are absent. None if they are unknown.
+    unread: Mapping[str, int] | None
 
     def rows(self, name: str) -> float:
         if name in self.changing:
             return 4.0 * max([1, *(relation.size for relation in self.relations.values())])
         relation = self.relations.get(name)
-        return float(relation.size if relation is not None else self.unread.get(name, 0))
+        return float(relation.size if relation is not None else (self.unread or {}).get(name, 0))
+
+    def empty(self, body: Body) -> bool:
+        """Whether one of the observed relations that a body asks for is known to have no facts."""
+        names = [one.predicate.name for one in body if isinstance(one, Atom) and one.predicate.observed]
+        known = [name for name in names if name in self.relations or self.unread is not None]
+        return any(not self.rows(name) for name in known)
 
     def distinct(self, name: str, column: int) -> float:
         if name in self.changing or name not in self.relations:

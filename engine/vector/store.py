@@ -144,7 +144,8 @@ class VectorStore:
         Raises:
             EvaluationLimit: a limit of the store is exceeded.
         """
-        wanted = dependencies(self.program, [body for body in bodies if not self._has_none(body)])
+        estimates = self.statistics(set())
+        wanted = dependencies(self.program, [body for body in bodies if not estimates.empty(body)])
         self._start_clock()
         for name in sorted(wanted):
             if (predicate := self.program.predicates.get(name)) is not None and predicate.observed:
@@ -157,20 +158,6 @@ class VectorStore:
                 derive(self, stratum)
                 self._derived += sum(relation.size for relation in self.filling.values())
                 self._ready.update(names)
-
-    def _has_none(self, body: Body) -> bool:
-        """Whether one of the relations that a body asks for is known to be empty, without reading it."""
-        sizes = self.recorded.sizes if self.recorded is not None else None
-        return any(
-            literal.predicate.observed
-            and not (
-                self.relations[name].size
-                if (name := literal.predicate.name) in self.relations
-                else sizes is None or sizes.get(name)
-            )
-            for literal in body
-            if isinstance(literal, Atom)
-        )
 
     def derive_all(self) -> None:
         """Derive every relation of the program."""
@@ -208,8 +195,8 @@ class VectorStore:
 
     def statistics(self, changing: set[str]) -> Estimates:
         """Estimates for join orders; relations that are being derived count as large."""
-        unread = self.recorded.sizes if self.recorded is not None else None
-        return Estimates(self.relations, changing, self._distinct, unread or {})
+        unread = self.recorded.sizes if self.recorded is not None else {}
+        return Estimates(self.relations, changing, self._distinct, unread)
 
     # -------------------------------------------------------------------------------------------- what plans read
 
