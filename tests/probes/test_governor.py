@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 from typing import Any
 
@@ -63,15 +64,15 @@ class Session:
         pass
 
 
-def recorded(clock: Clock, session: Any, cost: Any, steps: int = TOTAL) -> list[int]:
-    """The steps that are recorded, where recording takes `cost` of the time of a step."""
+def recorded(clock: Clock, session: Any, cost: Any, steps: int = TOTAL, hidden: float = 0.0) -> list[int]:
+    """The steps that are recorded, where callbacks take `cost` of the time of a step and `hidden` comes on top."""
     found = governor.Governor(session)
     result = []
     for step in range(steps):
         spent = (cost(step) if callable(cost) else cost) if found.open else 0.0
         if found.open:
             result.append(step)
-        clock.now += 1.0 + spent
+        clock.now += 1.0 + spent + (hidden if found.open else 0.0)
         found.spent += spent
         session.clock.step = step
         found.round_over(step)
@@ -99,6 +100,17 @@ def test_dear_recording_is_thinned_to_pairs(monkeypatch: pytest.MonkeyPatch, cos
     kept = {*range(first), *(step for a, b in session.stretches for step in range(a, b + 1))}
     assert kept == set(steps)
     assert all(last - first == STRETCH - 1 for first, last in session.stretches[:-1])
+
+
+@pytest.mark.parametrize(("hidden", "period"), [(0.0, 64), (0.5, 128), (5.0, 128), (-0.5, 64)])
+def test_what_recording_costs_beside_its_callbacks_counts(
+    monkeypatch: pytest.MonkeyPatch, hidden: float, period: int
+):
+    """By what recorded steps take longer than others; a step that took long for another reason is not believed."""
+    session = Session()
+    recorded(Clock(monkeypatch), session, 0.5, 4000, hidden=hidden)
+    begins = [first for first, _ in session.stretches if first >= 2000]
+    assert {after - before for before, after in itertools.pairwise(begins)} == {period}
 
 
 def test_recording_that_becomes_cheap_is_complete_again(monkeypatch: pytest.MonkeyPatch):
