@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tcrules.engine.verdict import Binding
     from tcrules.instrument import runs
     from tcrules.report.graph import Graph
+    from tcrules.report.parting import Parting
 
 #: Relation that stands for all in a gap.
 _ALL = "*"
@@ -123,15 +124,19 @@ def ask_run(path: Path, literals: str, selection: Selection) -> Iterator[tuple[P
         yield program, store, query.each
 
 
-def causal_graph(checked: Checked, violation: Violation) -> tuple[Graph, str]:
-    """The causal graph of the first breach of a violation, and the key of its node."""
+def causal_graph(checked: Checked, violation: Violation, parted: Parting | None = None) -> tuple[Graph, str]:
+    """The causal graph of the first breach of a violation, and the key of its node.
+
+    With `parted`, where the run parts from a reference run is part of it.
+    """
     invariant = checked.invariant(violation)
     binding = _named(invariant, checked.breaches[violation.rule][violation.instance])
     proof = explain_violation(checked.program, checked.store, invariant, binding)
     if proof is None:
         raise StoreFault(f"{violation.rule}: the store found a breach that its facts do not show")
     builder = GraphBuilder(checked.program, checked.store)
-    return violation_graph(builder, violation, proof, object_links(checked.program.predicates, checked.store))
+    links = object_links(checked.program.predicates, checked.store)
+    return violation_graph(builder, violation, proof, links, parted)
 
 
 def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | None, int]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from tcrules.instrument.runs import Coverage
+
 #: Columns of whole numbers and texts that name what a fact is about, beside those of ranks, steps and objects.
 KEYS = frozenset(
     {
@@ -30,6 +32,7 @@ KEYS = frozenset(
 )  # fmt: skip
 _NAMING = frozenset(TYPES) - {"int", "float", "bool", "string", "call", "time", "fingerprint"}
 _POSITIONS = frozenset({"call", "time"})
+_MEASURED = frozenset({"fingerprint", "float"})
 #: What tells of the recording, not of the training; and what other relations tell better.
 UNCOMPARED = frozenset({"run", "process", "instrument_gap", "recorded_steps", "location", "step", "alias"})
 #: Facts that make no difference: the state of a generator from which nothing was drawn.
@@ -40,12 +43,13 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One event that differs: what it is about, and its values in each run; None where it is not there."""
+    """One event that differs: what it is about, and its values and id in each run; None where it is not there."""
 
     about: tuple[tuple[str, str], ...]
     left: tuple[tuple[str, str], ...] | None
     right: tuple[tuple[str, str], ...] | None
     places: tuple[Location | None, Location | None] = (None, None)
+    facts: tuple[int | None, int | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,10 @@ class Comparison:
         return next(acting, stepped[0] if stepped else None)
 
 
-def compare(left: Path, right: Path) -> Comparison:
+def compare(left: Path, right: Path, *, measured: bool = True) -> Comparison:
     """Compare two runs; about a second for a million facts.
+
+    Not `measured`, columns with fingerprints and real numbers are left out: those that another seed changes.
 
     Raises:
         RunError: a run cannot be read.
@@ -94,6 +100,7 @@ def compare(left: Path, right: Path) -> Comparison:
     import duckdb
 
     runs = open_run(left), open_run(right)
+    known = [coverage(run) for run in runs]
     found: list[Difference] = []
     equal: list[Difference] = []
     uncompared: list[tuple[str, str]] = []
@@ -101,11 +108,11 @@ def compare(left: Path, right: Path) -> Comparison:
         for relation in RELATIONS:
             if relation.name in UNCOMPARED:
                 continue
-            why, partly = _comparable(relation.name, runs)
+            why, partly = _comparable(relation.name, runs, known)
             if why is not None:
                 uncompared += [(relation.name, why)] if why else []
                 continue
-            difference = _difference(connection, relation, runs, partly)
+            difference = _difference(connection, relation, runs, partly, measured)
             if difference is None:
                 continue
             (found if difference.examples else equal).append(difference)
@@ -115,9 +122,10 @@ def compare(left: Path, right: Path) -> Comparison:
     )
 
 
-def _comparable(relation: str, runs: Sequence[RunFolder]) -> tuple[str | None, bool]:
+def _comparable(
+    relation: str, runs: Sequence[RunFolder], known: Sequence[Coverage]
+) -> tuple[str | None, bool]:
     """Why a relation cannot be compared ("": neither run has it), and whether only what both recorded can be."""
-    known = [coverage(run) for run in runs]
     missing = [
         str(run.path) for run, found in zip(runs, known, strict=True) if relation not in found.recorded
     ]
@@ -127,13 +135,19 @@ def _comparable(relation: str, runs: Sequence[RunFolder]) -> tuple[str | None, b
 
 
 def _difference(
-    connection: DuckDBPyConnection, relation: Relation, runs: Sequence[RunFolder], partly: bool
+    connection: DuckDBPyConnection,
+    relation: Relation,
+    runs: Sequence[RunFolder],
+    partly: bool,
+    measured: bool,
 ) -> Difference | None:
     """How a relation differs, without examples where it does not; None where neither run has facts of it."""
     columns = ("rank", *(column.name for column in relation.columns if column.name != "rank"))
     types = {"rank": "rank", **{column.name: column.type for column in relation.columns}}
     keys = [name for name in columns if types[name] in _NAMING or name in KEYS]
     values = [name for name in columns if name not in keys and types[name] not in _POSITIONS]
+    if not measured:
+        values = [name for name in values if types[name] not in _MEASURED]
     call = "call" in types
     files = [str(run.facts / f"{relation.name}.parquet") for run in runs]
     connection.execute(_joined(keys, values, call, partly, INERT.get(relation.name, "false")), files)
@@ -167,7 +181,7 @@ def _joined(keys: Sequence[str], values: Sequence[str], call: bool, partly: bool
     by = ", ".join(f'"{name}"' for name in keys)
 
     def side(letter: str) -> str:
-        shown = [*values, *(["call"] if call else [])]
+        shown = ["fact", *values, *(["call"] if call else [])]
         renamed = "".join(f', "{name}" AS {letter}_{name}' for name in shown)
         ordinal = f"row_number() OVER (PARTITION BY {by} ORDER BY fact)"
         given = f"FROM read_parquet(?) WHERE NOT ({inert})"
@@ -211,7 +225,8 @@ def _examples(
             _place(connection, run, found.get(f"{letter}_call"))
             for run, letter in zip(runs, "ab", strict=False)
         )
-        yield Example(about, sides[0], sides[1], (places[0], places[1]) if len(places) == 2 else (None, None))
+        both = (places[0], places[1]) if len(places) == 2 else (None, None)
+        yield Example(about, sides[0], sides[1], both, (found["a_fact"], found["b_fact"]))
 
 
 def _place(connection: DuckDBPyConnection, run: RunFolder, call: int | None) -> Location | None:

@@ -23,6 +23,10 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 UNLIMITED = 10_000
 
 run_argument = click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+against_option = click.option(
+    "--against", type=click.Path(path_type=Path), metavar="RUN",
+    help="A healthy run of the same program: mark where this one parts from it.",
+)  # fmt: skip
 rules_option = click.option(
     "--rules", "rule_files", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
     help="A rule file (.tcr) to check besides the shipped library; can be repeated.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcrules.cli.common import (
+    against_option,
     limited,
     remark,
     result_console,
@@ -30,6 +31,7 @@ Examples:
   tcrules explain runs/a
   tcrules explain runs/a V2 --svg > V2.svg
   tcrules explain runs/a gradients-start-empty --json
+  tcrules explain runs/a V1 --against runs/healthy
   tcrules explain runs/a --why-not 'zero_grad(step: 3)'
 """
 
@@ -44,6 +46,7 @@ Examples:
 @click.option(
     "--why-not", metavar="LITERALS", help="Instead: why no facts of the run satisfy these literals."
 )
+@against_option
 @limited
 def command(
     run: Path,
@@ -54,6 +57,7 @@ def command(
     params: dict[str, Value],
     form: str | None,
     why_not: str | None,
+    against: Path | None,
 ) -> None:
     """Show the causal graph of a violation: evidence, calls with source lines, objects, what was missing.
 
@@ -63,11 +67,14 @@ def command(
     if why_not is not None:
         _show_why_not(run, why_not, chosen)
     else:
-        show_violation(run, chosen, violation, form or "tree")
+        show_violation(run, chosen, violation, form or "tree", against)
 
 
-def show_violation(run: Path, chosen: Selection, name: str | None, form: str) -> None:
+def show_violation(
+    run: Path, chosen: Selection, name: str | None, form: str, against: Path | None = None
+) -> None:
     """Print the causal graph of one violation as a tree, a picture, DOT or JSON."""
+    from tcrules.aligning import parting
     from tcrules.checking import causal_graph, check_run
 
     with check_run(run, chosen) as checked:
@@ -82,7 +89,8 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
             click.echo(f"nothing to explain: the run violates no rule{meant}")
             return
         violation = _find(checked, name)
-        graph, root = causal_graph(checked, violation)
+        parted = None if against is None else parting(run, against)
+        graph, root = causal_graph(checked, violation, parted)
         others = [other.id for other in checked.report.violations if other.id != violation.id]
     if form == "json":
         import json
@@ -105,6 +113,10 @@ def show_violation(run: Path, chosen: Selection, name: str | None, form: str) ->
         excuse = next((i.excuse for i in checked.report.suppressed if i.violation.id == violation.id), None)
         if excuse is not None:
             remark(f"tcrules: suppressed, because: {excuse.reason} ({excuse.place})")
+        if against is not None and parted is None:
+            remark(
+                f"tcrules: {run} parts nowhere from {against}: calls agree, and what facts say but for numbers"
+            )
         suggest(f"tcrules rules {violation.rule}", "what the rule says and why")
     if others and form == "tree":
         suggest(f"tcrules explain {run} {others[0]}", f"{len(others)} more")

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import limited, remark, run_argument, selection, selection_options, suggest
+from tcrules.cli.common import (
+    against_option,
+    limited,
+    remark,
+    run_argument,
+    selection,
+    selection_options,
+    suggest,
+)
 
 if TYPE_CHECKING:
     from tcrules.engine.ir import Value
@@ -32,6 +40,7 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
     help="Where to write the page; without it, report.html in the run.",
 )  # fmt: skip
 @click.option("--open", "opened", is_flag=True, help="Show the page in the browser.")
+@against_option
 @limited
 def command(
     run: Path,
@@ -41,6 +50,7 @@ def command(
     params: dict[str, Value],
     output: Path | None,
     opened: bool,
+    against: Path | None,
 ) -> None:
     """Check the run in folder RUN and write one HTML page about it, which needs no network and can be sent to others.
 
@@ -49,7 +59,7 @@ def command(
     """
     from tcrules.paging import page_of
 
-    page, report = page_of(run, selection(rule_files, library, only, params))
+    page, report = page_of(run, selection(rule_files, library, only, params), against)
     target = output if output is not None else run / "report.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(page, encoding="utf-8", errors="replace")

@@ -10,14 +10,26 @@ _SHAPES = {
     "missing": "box",
     "near": "note",
     "note": "note",
+    "parting": "diamond",
+    "here": "component",
+    "reference": "component",
     "fact": "box",
     "derived": "box",
     "condition": "plaintext",
     "call": "component",
     "object": "ellipse",
 }
-_COLOURS = {"violation": "#c0392b", "missing": "#e67e22", "call": "#2471a3", "object": "#1e8449"}
+_COLOURS = {
+    "violation": "#c0392b",
+    "missing": "#e67e22",
+    "call": "#2471a3",
+    "object": "#1e8449",
+    "parting": "#d9822b",
+    "reference": "#1e8449",
+}
 
+#: Kinds of nodes whose label tells the step.
+_DATED = frozenset({"fact", "derived", "call", "here", "reference"})
 _DOTTED = frozenset({"after", "should follow", "should precede"})
 
 
@@ -69,7 +81,7 @@ def shown_by(graph: Graph, source: str, target: str) -> str:
 
 def label(node: Node) -> str:
     """What stands on a node: when, what, and where in the user's program."""
-    when = f"step {node.step}: " if node.step is not None and node.kind in ("fact", "derived", "call") else ""
+    when = f"step {node.step}: " if node.step is not None and node.kind in _DATED else ""
     rank = f" (rank {node.rank})" if node.rank else ""
     where = f"  {node.location}" if node.location else ""
     return f"{when}{node.label}{rank}{where}"

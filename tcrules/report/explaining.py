@@ -10,6 +10,7 @@ from tcrules.engine.values import evaluate
 from tcrules.engine.why_not import why_not
 from tcrules.report.graph import Evidence, Graph, GraphBuilder, Node, fact_label, leaves
 from tcrules.report.origins import add_origins
+from tcrules.report.parting import add_parting
 from tcrules.report.placing import add_place, window_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tcrules.engine.proof import Proof, ViolationProof
     from tcrules.engine.why_not import Near, WhyNot
     from tcrules.report.model import Violation
+    from tcrules.report.parting import Parting
 
 #: What a breach without an expectation lacks: nothing, its facts must not come together.
 FORBIDDEN = "these facts must not come together"
@@ -30,8 +32,9 @@ def violation_graph(
     violation: Violation,
     proof: ViolationProof,
     links: Mapping[tuple[str, str], Evidence],
+    parted: Parting | None = None,
 ) -> tuple[Graph, str]:
-    """The graph of a violation and the key of its node."""
+    """The graph of a violation and the key of its node; with where the run parts from a reference run."""
     root = builder.add(
         Node(
             id=violation.id,
@@ -48,6 +51,8 @@ def violation_graph(
     if not proof.unmet:
         builder.add(Node(f"{violation.id} forbidden", "missing", FORBIDDEN), root, "forbidden", rests)
     add_origins(builder)
+    if parted is not None:
+        add_parting(builder, parted, root)
     builder.connect(links)
     return builder.graph, root
 

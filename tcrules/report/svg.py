@@ -21,6 +21,7 @@ rect { fill: var(--paper); stroke: var(--line); stroke-width: 1.2; } text { fill
 path { fill: none; stroke: var(--line); } marker path { fill: var(--line); }
 .violation rect { stroke: #d1242f; stroke-width: 2.5; }
 .missing rect { stroke: #d9822b; stroke-width: 2; stroke-dasharray: 5 3; }
+.parting rect { stroke: #d9822b; stroke-width: 2.5; } .reference rect { stroke: #2e8b57; stroke-width: 2.5; }
 .call rect { stroke: #2f6fd0; } .object rect { stroke: #2e8b57; } .near rect { stroke-dasharray: 2 2; }
 .condition rect, .derived rect { stroke-opacity: .55; } path.after, path.part { stroke-dasharray: 2 4; }
 """

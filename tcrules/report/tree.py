@@ -11,6 +11,9 @@ from tcrules.report.terminal import plain
 
 #: Edges that are branches, in the order in which they are told; order of calls and objects is no branch.
 _BRANCHES = (
+    "parts",
+    "here",
+    "there",
     "expected",
     "forbidden",
     "found",
@@ -30,6 +33,8 @@ _BRANCHES = (
 _STYLES = {
     "violation": "bold",
     "missing": "bold yellow",
+    "parting": "bold yellow",
+    "reference": "green",
     "call": "cyan",
     "condition": "dim",
     "derived": "italic",
@@ -38,6 +43,9 @@ _WORDS = {
     "expected": "missing: ",
     "found": "found: ",
     "note": "note: ",
+    "parts": "parts from the reference run at ",
+    "here": "this run: ",
+    "there": "reference run: ",
     "should follow": "should be after ",
     "should precede": "should be before ",
     "instead": "there instead: ",
