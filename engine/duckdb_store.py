@@ -145,10 +145,10 @@ class DuckDBStore:
     # -------------------------------------------------------------------------------------------- statements
 
     def execute(self, statement: Any, parameters: object = None) -> duckdb.DuckDBPyConnection:
-        """Run an SQL tree."""
+        """Run an SQL tree, which is used up: writing it may change it."""
         import duckdb
 
-        text = statement.sql(dialect="duckdb")
+        text = statement.sql(dialect="duckdb", copy=False)
         if EXACT_SUM in text:
             self._register_exact_sum()
         try:

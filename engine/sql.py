@@ -108,7 +108,8 @@ class _Block:
         if self.sources:
             found = found.from_(self.sources[0], copy=False)
             for source in self.sources[1:]:
-                found = found.join(source, join_type="CROSS", copy=False)
+                # Not `join(…, join_type="CROSS")`, which parses its words each time.
+                found.append("joins", exp.Join(this=source, kind="CROSS"))
         for join in self.outer:
             found.append("joins", join)
         if self.where:
