@@ -74,5 +74,5 @@ def infer(
             dropped,
         )
     text = write(lessons.rules, loaded, found)
-    changes = None if before is None else update(before, text, loaded.rules, str(earlier))
+    changes = None if before is None else update(before, text, loaded.definitions, str(earlier))
     return Inferred(changes.text if changes else text, len(lessons.rules), dropped, warnings, changes)

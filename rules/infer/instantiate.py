@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from tcrules.grammar import ast
 from tcrules.rules.infer.model import Choice, Configured, Filling, Interval, Learned, Pattern
 from tcrules.rules.infer.names import EVERY
 from tcrules.rules.infer.ranges import RANGE, bounded, limits
+from tcrules.rules.infer.trees import mapped, metavariables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from tcrules.engine.ir import Value
 
@@ -31,7 +31,7 @@ def instantiate(template: ast.Template, rule: Learned, name: str) -> ast.Invaria
     """
     filling = dict(rule.filling)
     each = [literal for one in template.each for literal in _settled(one, filling)]
-    loose = {m for literal in each for m in _metavariables(literal)} & _patterns(filling)
+    loose = {m for literal in each for m in metavariables(literal)} & _patterns(filling)
     each += [
         _test(ast.Variable(m), cast("Pattern", filling[m]))
         for m in sorted(loose)
@@ -79,19 +79,6 @@ def show(filling: Filling) -> str:
 
 def _word(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def helpers(rules: Iterable[ast.Rule], invariants: Iterable[ast.Invariant]) -> list[ast.Rule]:
-    """The rules for derived relations that invariants read, and those that these read."""
-    known = list(rules)
-    needed: set[str] = set()
-    todo = [relation for invariant in invariants for relation in _relations(invariant)]
-    while todo:
-        relation = todo.pop()
-        if relation not in needed:
-            needed.add(relation)
-            todo += [r for rule in known if rule.head.relation == relation for r in _relations(rule.body)]
-    return [replace(rule, comments=()) for rule in known if rule.head.relation in needed]
 
 
 # ------------------------------------------------------------------------------------------------ filling in
@@ -152,46 +139,17 @@ def _choices(filling: Mapping[str, Filling]) -> Iterator[Mapping[str, Filling]]:
 def _filled(node: _Node, filling: Mapping[str, Filling]) -> _Node:
     """The tree with constants (or variables, for patterns) in place of metavariables, without comments."""
 
-    def constant(meta: ast.MetaVariable) -> object:
-        given = filling[meta.name]
+    def constant(part: object) -> object | None:
+        if not isinstance(part, ast.MetaVariable):
+            return None
+        given = filling[part.name]
         if isinstance(given, Configured):
-            return ast.Variable(_variable(meta.name))
+            return ast.Variable(_variable(part.name))
         return (
-            ast.Variable(meta.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
+            ast.Variable(part.name) if isinstance(given, Pattern | Choice | Interval) else ast.Constant(given)
         )
 
-    return cast("_Node", _mapped(node, constant))
-
-
-def _mapped(node: object, change: Callable[[ast.MetaVariable], object]) -> object:
-    if isinstance(node, ast.MetaVariable):
-        return change(node)
-    if isinstance(node, tuple):
-        return tuple(_mapped(part, change) for part in node)
-    if isinstance(node, ast.Span) or not is_dataclass(node) or isinstance(node, type):
-        return node
-    changed = {f.name: _mapped(getattr(node, f.name), change) for f in fields(node) if f.name != "comments"}
-    if "comments" in {f.name for f in fields(node)}:
-        changed["comments"] = ()
-    return replace(node, **changed)
-
-
-def _walk(node: object) -> Iterator[object]:
-    yield node
-    if isinstance(node, tuple):
-        for part in node:
-            yield from _walk(part)
-    elif is_dataclass(node) and not isinstance(node, type | ast.Span):
-        for f in fields(node):
-            yield from _walk(getattr(node, f.name))
-
-
-def _metavariables(node: object) -> set[str]:
-    return {part.name for part in _walk(node) if isinstance(part, ast.MetaVariable)}
-
-
-def _relations(node: object) -> list[str]:
-    return [part.relation for part in _walk(node) if isinstance(part, ast.Atom)]
+    return mapped(node, constant)
 
 
 def _annotations(template: ast.Template, tier: str) -> tuple[ast.Annotation, ...]:

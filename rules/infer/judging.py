@@ -9,7 +9,7 @@ from tcrules.grammar import ast, print_program
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.runs import open_run
 from tcrules.rules.infer.filters.library import repeating
-from tcrules.rules.infer.instantiate import helpers, instantiate
+from tcrules.rules.infer.instantiate import instantiate
 from tcrules.rules.infer.mutation import scored
 from tcrules.rules.infer.simplify import simplify
 
@@ -44,7 +44,7 @@ def program_of(rules: Sequence[Learned], templates: TemplateSet) -> Program:
         simplify(instantiate(templates.trees[rule.template], rule, f"rule-{place}"))
         for place, rule in enumerate(rules)
     ]
-    statements: tuple[ast.Statement, ...] = (*invariants, *helpers(templates.rules, invariants))
+    statements: tuple[ast.Statement, ...] = (*invariants, *templates.definitions.needed(invariants))
     loaded = load_text(print_program(ast.Program(statements)), "learned.tcr")
     analysis = analyse(loaded.programs)
     if analysis.program is None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast
+from tcrules.rules.infer.trees import aggregated, mapped, variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_Node = TypeVar("_Node")
 _IN_MESSAGE = re.compile(r"\{([A-Z][A-Za-z0-9_]*)\}")
 
 
@@ -23,19 +23,19 @@ def simplify(invariant: ast.Invariant) -> ast.Invariant:
     shown = {variable.name for variable in invariant.about} | set(
         _IN_MESSAGE.findall(invariant.message or "")
     )
-    each = _folded(invariant.each, shown | _names(invariant.expect))
+    each = _folded(invariant.each, shown | variables(invariant.expect))
     return replace(
         invariant,
         each=each,
-        expect=tuple(_folded(body, shown | _names(each)) for body in invariant.expect),
+        expect=tuple(_folded(body, shown | variables(each)) for body in invariant.expect),
     )
 
 
 def _folded(body: tuple[ast.Literal, ...], kept: set[str]) -> tuple[ast.Literal, ...]:
-    kept = kept | _aggregated(body)
+    kept = kept | aggregated(body)
     constants = {name: value for name, value in map(_definition, body) if name and name not in kept}
     left = [one for one in body if _definition(one)[0] not in constants]
-    folded = [cast("ast.Literal", _substituted(one, constants)) for one in left]
+    folded = [_substituted(one, constants) for one in left]
     useful = [one for one in folded if not _holds(one)]
     return tuple(useful) if useful else body
 
@@ -55,32 +55,5 @@ def _holds(literal: ast.Literal) -> bool:
     return False
 
 
-def _substituted(node: object, constants: Mapping[str, ast.Constant | None]) -> object:
-    if isinstance(node, ast.Variable):
-        return constants.get(node.name) or node
-    if isinstance(node, tuple):
-        return tuple(_substituted(part, constants) for part in node)
-    if isinstance(node, ast.Span) or not is_dataclass(node) or isinstance(node, type):
-        return node
-    return replace(node, **{f.name: _substituted(getattr(node, f.name), constants) for f in fields(node)})
-
-
-def _aggregated(node: object) -> set[str]:
-    """Variables inside of aggregates, which range over what does not occur outside of them."""
-    if isinstance(node, ast.Aggregate):
-        return _names(node)
-    if isinstance(node, tuple):
-        return {name for part in node for name in _aggregated(part)}
-    if is_dataclass(node) and not isinstance(node, type | ast.Span):
-        return {name for f in fields(node) for name in _aggregated(getattr(node, f.name))}
-    return set()
-
-
-def _names(node: object) -> set[str]:
-    if isinstance(node, ast.Variable):
-        return {node.name}
-    if isinstance(node, tuple):
-        return {name for part in node for name in _names(part)}
-    if is_dataclass(node) and not isinstance(node, type | ast.Span):
-        return {name for f in fields(node) for name in _names(getattr(node, f.name))}
-    return set()
+def _substituted(literal: ast.Literal, constants: Mapping[str, ast.Constant | None]) -> ast.Literal:
+    return mapped(literal, lambda part: constants.get(part.name) if isinstance(part, ast.Variable) else None)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tcrules.engine.analyse import analyse, find_files, load
-from tcrules.engine.reads import dependencies
 from tcrules.grammar import ast, print_statement
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.schema import SCHEMA_VERSION
+from tcrules.rules.infer.definitions import Definition, Definitions, definitions
 from tcrules.rules.infer.model import InferError, Shape
 from tcrules.rules.infer.ranges import range_fault
 
@@ -34,14 +34,14 @@ class TemplateSet:
     Attributes:
         program: the analysed files.
         trees: the syntax trees, by id.
-        rules: the rules for derived relations that templates use.
+        definitions: the relations, types and parameters that the files define.
         shapes: what learning needs to know of each template, by id.
-        keys: for each template a hash that changes with its meaning: its text, those rules, the versions.
+        keys: for each template a hash that changes with its meaning: its text, what it uses of those, the versions.
     """
 
     program: Program
     trees: Mapping[str, ast.Template]
-    rules: tuple[ast.Rule, ...]
+    definitions: Definitions
     shapes: Mapping[str, Shape]
     keys: Mapping[str, str]
 
@@ -102,30 +102,23 @@ def _load(files: Sequence[Path]) -> TemplateSet:
     misused = [fault for tree in trees.values() if (fault := range_fault(tree)) is not None]
     if misused:
         raise TcrError(misused, loaded.sources)
-    rules = tuple(statement for statement in statements if isinstance(statement, ast.Rule))
+    defined = definitions(statements)
     shapes = {template.invariant.id: shape_of(template) for template in analysis.program.templates}
-    return TemplateSet(analysis.program, trees, rules, shapes, _keys(analysis.program, trees, statements))
+    return TemplateSet(analysis.program, trees, defined, shapes, _keys(trees, defined))
 
 
-def _keys(
-    program: Program, trees: Mapping[str, ast.Template], statements: Iterable[ast.Statement]
-) -> dict[str, str]:
-    """What statistics of a template depend on: its text without the documentation, and what it reads."""
-    common = f"{__version__} {SCHEMA_VERSION}"
-    texts: dict[str, list[str]] = {}
-    for statement in statements:
-        if isinstance(statement, ast.Rule):
-            texts.setdefault(statement.head.relation, []).append(print_statement(statement))
-        elif isinstance(statement, ast.RelationDeclaration):
-            texts.setdefault(statement.name, []).append(print_statement(statement))
+def _keys(trees: Mapping[str, ast.Template], defined: Definitions) -> dict[str, str]:
+    """What statistics of a template depend on: its text and that of what it uses, without documentation."""
+
+    @cache
+    def text(statement: ast.Template | Definition) -> str:
+        return print_statement(replace(statement, doc=(), comments=()))
+
     keys = {}
-    for template in program.templates:
-        invariant = template.invariant
-        read = dependencies(program, [invariant.each, *invariant.expect])
-        helpers = sorted(text for name in read for text in texts.get(name, ()))
-        own = print_statement(replace(trees[invariant.id], doc=()))
-        content = "\n".join([common, *helpers, own])
-        keys[invariant.id] = hashlib.sha256(content.encode()).hexdigest()[:16]
+    for name, tree in trees.items():
+        used = sorted(map(text, defined.needed([tree])))
+        content = "\n".join([f"{__version__} {SCHEMA_VERSION}", *used, text(tree)])
+        keys[name] = hashlib.sha256(content.encode()).hexdigest()[:16]
     return keys
 
 

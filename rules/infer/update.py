@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast, parse, print_program, print_statement
 from tcrules.grammar.diagnostics import TcrError
-from tcrules.rules.infer.instantiate import helpers
+from tcrules.rules.infer.definitions import Definition, Definitions, definitions, subject_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,8 +39,8 @@ class Update:
     kept: int
 
 
-def update(old: str, new: str, shipped: Iterable[ast.Rule], path: str = "") -> Update:
-    """Compare a learned file with an earlier one; `shipped` are the derived relations of the templates.
+def update(old: str, new: str, templates: Definitions, path: str = "") -> Update:
+    """Compare a learned file with an earlier one; `templates` is what their files define.
 
     A rule is learned if it is tagged so; what a rule says counts, not how many instances it held for. Rules without
     the tag, suppressions and declarations of the old file are kept.
@@ -58,7 +58,7 @@ def update(old: str, new: str, shipped: Iterable[ast.Rule], path: str = "") -> U
     ]
     changes += [_change("vanished", was[name], None) for name in sorted(was.keys() - now.keys())]
     same = sum(_text(was[name]) == _text(now[name]) for name in was.keys() & now.keys())
-    kept = tuple(_by_hand(before, after, shipped))
+    kept = tuple(_by_hand(before, after, templates))
     imports = tuple(one for one in kept if isinstance(one, ast.Import))
     others = tuple(one for one in kept if not isinstance(one, ast.Import))
     text = print_program(ast.Program((*imports, *after, *others))) if kept else new
@@ -81,19 +81,19 @@ def _learned(statements: Iterable[ast.Statement]) -> Iterator[ast.Invariant]:
 
 
 def _by_hand(
-    before: Sequence[ast.Statement], after: Sequence[ast.Statement], shipped: Iterable[ast.Rule]
+    before: Sequence[ast.Statement], after: Sequence[ast.Statement], templates: Definitions
 ) -> Iterator[ast.Statement]:
     """Statements of the old file that learning did not write, and what they use of those that it did."""
     learned = {rule.id for rule in _learned(before)}
     own = [one for one in before if isinstance(one, ast.Invariant) and one.id not in learned]
-    used = {_key(rule) for rule in helpers((r for r in before if isinstance(r, ast.Rule)), own)}
-    templates = {_key(rule) for rule in shipped}
-    present = {_key(one) for one in after}
-    defined = {one.head.relation for one in after if isinstance(one, ast.Rule)}
+    used = set(map(_key, definitions(before).needed(own)))
+    written = set(map(_key, templates.statements))
+    present = set(map(_key, after))
+    defined = {subject_of(one) for one in after if isinstance(one, Definition)}
     for one in before:
         if isinstance(one, ast.Invariant) and one.id in learned:
             continue
-        if isinstance(one, ast.Rule) and (one.head.relation in defined or _key(one) in templates - used):
+        if isinstance(one, Definition) and (subject_of(one) in defined or _key(one) in written - used):
             continue
         if _key(one) not in present:
             yield one

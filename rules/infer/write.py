@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tcrules.grammar import ast, print_program
-from tcrules.rules.infer.instantiate import helpers, instantiate, show
+from tcrules.rules.infer.instantiate import instantiate, show
 from tcrules.rules.infer.model import Interval
 from tcrules.rules.infer.names import EVERY
 from tcrules.rules.infer.sentences import sentence, subject, why
@@ -42,7 +42,7 @@ def write(rules: Sequence[Learned], templates: TemplateSet, runs: Sequence[Run])
         members[0] = replace(members[0], comments=(_ruler(title),))
         invariants += members
     invariants[0] = replace(invariants[0], comments=(*_header(rules, runs), *invariants[0].comments))
-    definitions = helpers(templates.rules, invariants)
+    definitions = templates.definitions.needed(invariants)
     if definitions:
         definitions[0] = replace(definitions[0], comments=(_ruler("definitions that rules above use"),))
     return print_program(ast.Program((*invariants, *definitions)))

@@ -10,6 +10,7 @@ from tcrules.grammar import parse, print_program, print_statement
 from tcrules.grammar.ast import Invariant
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.rules.infer import infer
+from tcrules.rules.infer.definitions import definitions
 from tcrules.rules.infer.model import Evidence, Learned, Pattern, Shape
 from tcrules.rules.infer.sentences import sentence, subject, why
 from tcrules.rules.infer.simplify import simplify
@@ -117,7 +118,7 @@ def test_learning_again_tells_what_changes_and_keeps_what_is_by_hand(reference: 
     assert found.kept == 4 and found.same == first.rules - len(changed)
     assert found.text.startswith('import "other.tcr"') and "suppress learned-gone" in found.text
     assert "invariant learned-gone" not in found.text and found.text.count("far(step: S) :-") == 1
-    again = update(found.text, found.text, ())
+    again = update(found.text, found.text, definitions(()))
     assert again.changes == () and again.text == found.text
 
 
