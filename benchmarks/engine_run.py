@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,12 +19,18 @@ KILOBYTE = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One run. `status` is "" or why there is no result; times in seconds, `peak` in MB."""
+class Cost:
+    """Seconds of wall time, seconds of all cores, and peak megabytes of a process."""
 
     wall: float
     cpu: float
     peak: float
+
+
+@dataclass(frozen=True, slots=True)
+class Measured(Cost):
+    """One run. `status` is "" or why there is no result."""
+
     status: str
     output: str
 
@@ -55,10 +61,8 @@ def run(
         late = threading.Event()
         timer = threading.Timer(limits.seconds, _stop, (process.pid, late))
         timer.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
+        cost = ended(process, begin)
         timer.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
         output.seek(0)
         errors.seek(0)
         why = (
@@ -66,8 +70,15 @@ def run(
             if late.is_set() or process.returncode not in good
             else ""
         )
-        cpu = usage.ru_utime + usage.ru_stime
-        return Measured(wall, cpu, usage.ru_maxrss * KILOBYTE / 1e6, why, output.read())
+        return Measured(cost.wall, cost.cpu, cost.peak, why, output.read())
+
+
+def ended(process: subprocess.Popen[Any], begin: float) -> Cost:
+    """Wait for the end of a process that was started at `begin`; what it cost, with the children it waited for."""
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * KILOBYTE / 1e6)
 
 
 def _restrict(limits: Limits) -> None:

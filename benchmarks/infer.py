@@ -16,30 +16,22 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from engine_run import Cost, ended
 from infer_inputs import make_run
 
 KEPT = "statistics.json"
+TCRULES = [sys.executable, "-m", "tcrules"]
 #: Seconds between two looks at the memory of the processes.
 EVERY = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Seconds of wall time and of all cores, and peak megabytes of a command with the processes that it starts."""
-
-    wall: float
-    cpu: float
-    peak: float
 
 
 # ------------------------------------------------------------------------------------------------ measuring
@@ -52,14 +44,12 @@ def measured(command: list[str], folder: Path) -> Cost:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, cwd=folder)
         memory = _Memory(process.pid)
         memory.start()
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begin
+        cost = ended(process, begin)
         memory.stop()
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
+        if process.returncode:
             errors.seek(0)
             raise SystemExit(f"{' '.join(command)} failed:\n{errors.read()[-2000:]}")
-    return Cost(wall, used.ru_utime + used.ru_stime, memory.peak or used.ru_maxrss / 1e3)
+    return replace(cost, peak=memory.peak or cost.peak)
 
 
 class _Memory(threading.Thread):
@@ -106,18 +96,9 @@ def _megabytes(process: int) -> float:
 def infer(runs: list[Path], options: argparse.Namespace, folder: Path) -> Cost:
     """The whole command, without the stages that are to be left out."""
     left_out = [word for stage in options.without for word in ("--without", stage)]
-    command = [
-        sys.executable,
-        "-m",
-        "tcrules",
-        "infer",
-        "--jobs",
-        str(options.jobs),
-        *left_out,
-        "-o",
-        str(folder / "learned.tcr"),
-    ]
-    return measured([*command, "--runs", *map(str, runs)], folder)
+    output = ["-o", str(folder / "learned.tcr")]
+    command = [*TCRULES, "infer", "--jobs", str(options.jobs), *left_out, *output, "--runs", *map(str, runs)]
+    return measured(command, folder)
 
 
 def forget(runs: list[Path]) -> None:
@@ -214,18 +195,7 @@ def side_by_side(options: argparse.Namespace) -> None:
             script.parent.mkdir(parents=True)
             script.write_text(PROGRAM.format(here=str(script.parent), seed=seed, steps=options.steps))
             run, trace = home / f"run{seed}", home / f"trace{seed}"
-            record = [
-                sys.executable,
-                "-m",
-                "tcrules",
-                "record",
-                "-o",
-                str(run),
-                "--",
-                sys.executable,
-                str(script),
-            ]
-            measured(record, script.parent)
+            measured([*TCRULES, "record", "-o", str(run), "--", sys.executable, str(script)], script.parent)
             ours.append(run)
             collect = [peer[0], peer[1], peer[2].format("collect_trace"), "--pyscript", str(script)]
             measured([*collect, "--models-to-track", "model", "--output-dir", str(trace)], script.parent)

@@ -115,6 +115,8 @@ class Gap(NamedTuple):
 
 #: Why facts of the last step are missing where a run did not come to its end.
 CUT_OFF = "the run was cut off in this step"
+#: The relation of a gap in all of them.
+ALL_RELATIONS = "*"
 
 
 class Coverage(NamedTuple):
@@ -200,7 +202,7 @@ def coverage(run: RunFolder) -> Coverage:
         gap._replace(recorded=sampled.get((gap.rank, sampled_as(gap.relation, gap.why)), ())) for gap in gaps
     ]
     if not complete:  # what the last, unfinished step lacks may only not have happened yet
-        gaps += [Gap(rank, "*", step, -1, CUT_OFF) for rank, step in unfinished]
+        gaps += [Gap(rank, ALL_RELATIONS, step, -1, CUT_OFF) for rank, step in unfinished]
     gaps += [Gap(-1, name, 0, -1, why) for name, why in run.lacking.items()]
     if run.manifest.schema == 1:
         gaps += [gap for rank, step in unfinished for gap in _silent(rank, step)]
@@ -217,7 +219,7 @@ def _silent(rank: int, steps: int) -> Iterator[Gap]:
 
 def sampled_as(relation: str, why: str) -> str:
     """The relation by which `recorded_steps` tells where a gap has facts after all; "" = it has none."""
-    return {SAMPLED: "*", SPARSE: relation}.get(why, "")
+    return {SAMPLED: ALL_RELATIONS, SPARSE: relation}.get(why, "")
 
 
 def _stretches(

@@ -8,13 +8,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from tcrules.engine.check import Progress, check
-from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.profile import Entry, Profile
 from tcrules.engine.provenance import explain_violation
 from tcrules.engine.recorded import open_store
 from tcrules.engine.store import Store, StoreFault
-from tcrules.instrument.runs import RunFolder, coverage, open_run
-from tcrules.instrument.schema import BY_NAME
+from tcrules.instrument.runs import ALL_RELATIONS, RunFolder, coverage, open_run
 from tcrules.report.explaining import missing_graph, violation_graph
 from tcrules.report.fold import fold, location_predicate
 from tcrules.report.graph import GraphBuilder
@@ -23,6 +21,7 @@ from tcrules.report.model import GapNote, Report, RuleText, Suppressed, Violatio
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase, site
 from tcrules.report.tree import as_tree
 from tcrules.rules.catalogue import read_documentation
+from tcrules.rules.coverage import known_facts, spelled_out
 from tcrules.selection import Selection, load_query, load_selection
 from tcrules.suppressing import Sorted, sort_out
 
@@ -32,14 +31,12 @@ if TYPE_CHECKING:
 
     from rich.tree import Tree
 
+    from tcrules.engine.facts import Coverage
     from tcrules.engine.ir import Body, Fact, Invariant, Program, Value
     from tcrules.engine.verdict import Binding
     from tcrules.instrument import runs
     from tcrules.report.graph import Graph
     from tcrules.report.parting import Parting
-
-#: Relation that stands for all in a gap.
-_ALL = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def check_loaded(
     """
     run = open_run(path)
     found = coverage(run)
-    known = _known(found)
+    known = spelled_out(found)
     with open_store(run.facts, program) as store:
         if profile:
             measured = Profile(program)
@@ -148,21 +145,6 @@ def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | 
         if found is None:
             return None, len(store.query(query.each)[1])
         return as_tree(*found), 0
-
-
-def known_facts(run: RunFolder) -> Coverage:
-    """The run's coverage as the engine wants it: a gap in everything becomes a gap in each relation."""
-    return _known(coverage(run))
-
-
-def _known(found: runs.Coverage) -> Coverage:
-    names = sorted(found.recorded | set(BY_NAME))
-    gaps = [
-        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why, gap.recorded)
-        for gap in found.gaps
-        for name in (names if gap.relation == _ALL else [gap.relation])
-    ]
-    return Coverage(found.recorded, tuple(gaps), found.complete)
 
 
 def _report(run: RunFolder, found: runs.Coverage, program: Program, store: Store, breaches: Sorted) -> Report:
@@ -259,7 +241,7 @@ def _uneven(steps: Mapping[int, int]) -> list[str]:
 def _gap_note(gap: runs.Gap) -> GapNote:
     steps = f"from step {gap.first_step} on"
     return GapNote(
-        relation="all relations" if gap.relation == _ALL else gap.relation,
+        relation="all relations" if gap.relation == ALL_RELATIONS else gap.relation,
         ranks="all ranks" if gap.rank == -1 else f"rank {gap.rank}",
         steps=steps if gap.last_step == -1 else f"steps {gap.first_step}–{gap.last_step}",
         why=gap.why,

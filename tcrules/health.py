@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tcrules import __version__
-from tcrules.checking import known_facts
 from tcrules.engine.check import check
 from tcrules.engine.recorded import open_store
 from tcrules.grammar.records import replace
 from tcrules.rules.catalogue import library_paths
+from tcrules.rules.coverage import known_facts
 from tcrules.rules.infer.reading import MOST_IN_MEMORY
 from tcrules.selection import Selection, load_selection
 from tcrules.suppressing import sort_out

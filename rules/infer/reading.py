@@ -10,25 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from tcrules.engine.facts import Coverage, Gap
 from tcrules.engine.ir import Atom, Template
 from tcrules.engine.statistics import Bounds, TooWide, statistics
 from tcrules.engine.store import StoreFault
 from tcrules.engine.verdict import Doubt, doubt
-from tcrules.instrument.runs import RunFolder, coverage
-from tcrules.instrument.schema import BY_NAME
+from tcrules.rules.coverage import known_facts
 from tcrules.rules.infer.cache import About, Kept, read_kept, write_kept
 from tcrules.rules.infer.model import Counts, Dropped, Run
 
 if TYPE_CHECKING:
     from tcrules.engine.duckdb_store import Settings
+    from tcrules.engine.facts import Coverage
     from tcrules.engine.store import Store
+    from tcrules.instrument.runs import RunFolder
     from tcrules.rules.infer.templates import TemplateSet
 
 #: Called when a part of the work is done.
 Tick = Callable[[], None]
 
-_EVERYTHING = "*"
 #: Seconds of counting after which what was counted is kept.
 _KEEP_EVERY = 1.0
 #: Instances of a template for each fact of a run above which it joins what has nothing to do with each other.
@@ -193,7 +192,7 @@ def _count(
     """Count each missing template into `kept`, and yield it."""
     from tcrules.engine.recorded import open_store
 
-    known, sizes = _coverage(folder), _sizes(folder)
+    known, sizes = known_facts(folder), _sizes(folder)
     waiting = list(missing)
     facts = sum(sizes.values())
     bounds = Bounds(means.bindings, max(_LEAST_INSTANCES, _MOST_PER_FACT * facts))
@@ -251,17 +250,6 @@ def _reads(template: Template) -> frozenset[str]:
     """Recorded relations that must have facts for the template to have instances."""
     each = template.invariant.each
     return frozenset(one.predicate.name for one in each if isinstance(one, Atom) and one.predicate.observed)
-
-
-def _coverage(folder: RunFolder) -> Coverage:
-    found = coverage(folder)
-    names = sorted(found.recorded | set(BY_NAME))
-    gaps = [
-        Gap(name, gap.rank, gap.first_step, gap.last_step, gap.why, gap.recorded)
-        for gap in found.gaps
-        for name in (names if gap.relation == _EVERYTHING else [gap.relation])
-    ]
-    return Coverage(found.recorded, tuple(gaps), found.complete)
 
 
 def _sizes(folder: RunFolder) -> dict[str, int]:

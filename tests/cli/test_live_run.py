@@ -10,9 +10,8 @@ from tcrules.engine.check import check
 from tcrules.engine.duckdb_store import DuckDBStore
 from tcrules.engine.live import LiveSession
 from tcrules.instrument.runs import open_run
+from tcrules.rules.coverage import known_facts
 from tcrules.rules.loading import load_rules
-
-from tcrules.checking import known_facts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import random
 import zlib
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,10 +14,10 @@ from tcrules.engine.sql_values import SQL_TYPES
 from tcrules.instrument.schema import RELATIONS, SCHEMA_VERSION, TYPES
 from tcrules.rules.infer import judging
 
-Facts: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
-MakeRun: TypeAlias = Callable[..., Path]
+from .helping import NEUTRAL, Facts
+from .loop import training
 
-NEUTRAL: dict[str, object] = {"int": 0, "float": 0.0, "bool": False, "string": ""}
+MakeRun: TypeAlias = Callable[..., Path]
 
 
 def write_run(
@@ -59,126 +57,6 @@ def write_run(
     }  # fmt: skip
     (path / "run.json").write_text(json.dumps({**manifest, **manifest_entries}))
     return path
-
-
-def training(
-    seed: int,
-    *,
-    steps: int = 8,
-    params: Sequence[str] = ("Net.h.0.weight", "Net.h.0.bias", "Net.h.1.weight", "Net.h.1.bias"),
-    frozen: Sequence[str] = (),
-    ranks: int = 1,
-    split: Sequence[str] = (),
-    window: int = 1,
-    stuck: Sequence[str] = (),
-    root: str = "Net",
-) -> dict[str, list[dict[str, Any]]]:
-    """Facts of a training loop: forward, `window` backward passes, step, zero_grad."""
-    out: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    rng = random.Random(seed)
-    shared = {(p, s): rng.getrandbits(60) for p in params for s in range(steps + 1)}
-    for rank in range(ranks):
-        _rank(
-            out,
-            random.Random(1000 * seed + rank),
-            rank,
-            shared,
-            steps,
-            params,
-            frozen,
-            split,
-            window,
-            stuck,
-            root,
-        )
-    return out
-
-
-def _rank(
-    out: dict[str, list[dict[str, Any]]],
-    rng: random.Random,
-    rank: int,
-    shared: Mapping[tuple[str, int], int],
-    steps: int,
-    params: Sequence[str],
-    frozen: Sequence[str],
-    split: Sequence[str],
-    window: int,
-    stuck: Sequence[str],
-    root: str,
-) -> None:
-    optimizer, at, call = "SGD#0", 0, 100_000 * rank
-    own = {(p, s): rng.getrandbits(60) for p in params for s in range(steps + 1)}
-
-    def value(param: str, step: int) -> int:
-        step = 0 if param in frozen or param in stuck else step
-        return own[param, step] if param in split else shared[param, step]
-
-    out["module"].append({"rank": rank, "module": root, "class": root, "root": root, "kind": "other"})
-    out["optimizer"].append({"rank": rank, "optimizer": optimizer, "class": "SGD"})
-    for p in params:
-        out["parameter"].append(
-            {"rank": rank, "param": p, "root": root, "class": "Linear", "dtype": "float32", "owners": 1,
-             "trainable": p not in frozen, "split": p in split}
-        )  # fmt: skip
-        out["member"].append({"rank": rank, "optimizer": optimizer, "param": p})
-    for step in range(steps):
-        for p in params:
-            at += 1
-            out["param_state"].append(
-                {
-                    "rank": rank,
-                    "param": p,
-                    "root": root,
-                    "step": step,
-                    "at": at,
-                    "data": value(p, step),
-                    "finite": True,
-                }
-            )
-        for n in range(window):
-            call, at = call + 2, at + 4
-            out["forward"].append(
-                {"rank": rank, "call": call, "module": root, "class": root, "step": step, "begin": at, "end": at + 1,
-                 "training": True, "grad": True, "input": rng.getrandbits(60)}
-            )  # fmt: skip
-            out["backward"].append(
-                {"rank": rank, "call": call + 1, "step": step, "begin": at + 2, "end": at + 3, "finite": True}
-            )
-            out["accumulate"] += [
-                {"rank": rank, "call": call + 1, "param": p, "optimizer": optimizer, "nth": step, "step": step,
-                 "at": at + 3, "onto": "none" if n == 0 else "nonzero"}
-                for p in params if p not in frozen
-            ]  # fmt: skip
-        call, at = call + 2, at + 6
-        out["optimizer_step"].append(
-            {
-                "rank": rank,
-                "call": call,
-                "optimizer": optimizer,
-                "nth": step,
-                "step": step,
-                "begin": at,
-                "end": at + 2,
-            }
-        )
-        out["param_group"].append(
-            {"rank": rank, "call": call, "optimizer": optimizer, "nth": step, "step": step, "lr": 0.1}
-        )
-        for p in params:
-            kind = "none" if p in frozen else "nonzero"
-            out["gradient"].append(
-                {"rank": rank, "call": call, "optimizer": optimizer, "param": p, "step": step, "at": at, "class": kind,
-                 "norm": 1.0, "data": shared[p, step], "trainable": p not in frozen}
-            )  # fmt: skip
-            out["update"].append(
-                {"rank": rank, "call": call, "optimizer": optimizer, "param": p, "nth": step, "step": step,
-                 "class": kind, "lr": 0.1, "before": value(p, step), "after": value(p, step + 1), "finite": True}
-            )  # fmt: skip
-        out["zero_grad"].append(
-            {"rank": rank, "call": call + 1, "object": optimizer, "step": step, "at": at + 4}
-        )
-        call, at = call + 2, at + 5
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from tcrules.engine.facts import MemoryFacts, Stored
 from tcrules.engine.ir import Program
 from tcrules.engine.vector import VectorStore
-from tcrules.instrument.schema import RELATIONS, TYPES
 
-from .conftest import NEUTRAL
+from .helping import memory_facts
 
 Facts: TypeAlias = dict[str, list[dict[str, Any]]]
 
@@ -234,10 +232,4 @@ def scenario(seed: int, *, plain: bool = False) -> Facts:
 
 def in_memory(facts: Facts, program: Program) -> VectorStore:
     """A store with the facts; columns that a fact leaves out have the neutral value of their type."""
-    stored: dict[str, tuple[Stored, ...]] = {}
-    for relation in RELATIONS:
-        neutral = [NEUTRAL[TYPES[column.type]] for column in relation.columns]
-        names = relation.column_names()
-        rows = [tuple(map(given.get, names, neutral)) for given in facts.get(relation.name, ())]
-        stored[relation.name] = tuple(Stored(place, row) for place, row in enumerate(rows, start=1))
-    return VectorStore.from_memory(MemoryFacts(stored), program)
+    return VectorStore.from_memory(memory_facts(facts), program)

@@ -282,23 +282,9 @@ def test_an_interruption_is_told(runs: list[Path], output: Path, monkeypatch: py
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal to a group of processes")
 def test_control_c_ends_the_workers_too(make_run: MakeRun, output: Path) -> None:
     runs = [make_run(f"r{seed}", seed=seed, steps=40) for seed in range(8)]
-    command = [
-        sys.executable,
-        "-m",
-        "tcrules",
-        "infer",
-        "--jobs",
-        "2",
-        "--without",
-        "mutation",
-        "-o",
-        output,
-        "--runs",
-        *runs,
-    ]
-    process = subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    options = ["--jobs", "2", "--without", "mutation", "-o", output, "--runs", *runs]
+    command = [sys.executable, "-m", "tcrules", "infer", *map(str, options)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 60
     while not any((run / CACHE).exists() for run in runs) and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -56,7 +56,8 @@ def emitted(run: Path, *facts: tuple[str, int, str]) -> Path:
 @pytest.fixture
 def runs(make_run: MakeRun) -> list[Path]:
     return [
-        emitted(make_run(f"r{seed}", seed=seed), ("bleu", 3, "ann"), ("rouge", 4, "bo")) for seed in (1, 2, 3)
+        emitted(make_run(f"r{seed}", seed=seed), ("bleu", 3, "ann"), ("meteor", 4, "bo"))
+        for seed in (1, 2, 3)
     ]
 
 

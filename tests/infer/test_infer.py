@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tcrules.engine.analyse import analyse, load_text
 from tcrules.engine.check import check
 from tcrules.engine.duckdb_store import DuckDBStore
-from tcrules.engine.facts import Coverage, MemoryFacts, Stored
 from tcrules.engine.ir import Program
 from tcrules.grammar import parse, print_program
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.instrument.errors import RunError
 from tcrules.instrument.runs import open_run
-from tcrules.instrument.schema import BY_NAME, RELATIONS, UNLEARNABLE
+from tcrules.instrument.schema import UNLEARNABLE
 from tcrules.rules.infer import InferError, infer
 from tcrules.rules.infer.collect import CACHE, count
 from tcrules.rules.infer.learn import learn
@@ -26,55 +24,17 @@ from tcrules.rules.infer.model import Run
 from tcrules.rules.infer.templates import load_templates, shipped_templates
 from tcrules.rules.infer.write import write
 
+from .helping import ALL, SMALL, Facts, memory_facts, program_of
+
 MakeRun: TypeAlias = Callable[..., Path]
 SEEDS = (11, 12, 13)
-
-TEMPLATES = """
-/// {?P} is {?T}.
-template value(?P: param, ?T: bool) @tags(default, once) {
-    each parameter(param: P, trainable: T), P = ?P expect T = ?T about P message "{P} {?T}"
-}
-/// {?P} has {?N}.
-template several(?P: param, ?N: int) @tags(default, set, once) {
-    each parameter(param: P, owners: N), P = ?P expect N = ?N about P message "{P} {N} {?N}"
-}
-/// {?P} is owned by {?O}.
-template owned(?P: param, ?O: optimizer) @tags(once) {
-    each parameter(param: ?P) expect member(param: ?P, optimizer: ?O) message "{?P} {?O}"
-}
-/// Guarded.
-template guarded(?M: module) @tags(default, once) {
-    each parameter(param: P, root: M, class: C, split: Split), M = ?M guard C, Split
-    expect member(param: P) or tie(root: M) about P message "{P}"
-}
-/// Only what is expected is open.
-template open(?N: int) @tags(default, set, once) {
-    each parameter(param: P, owners: N) expect N = ?N about P message "{P} {N} {?N}"
-}
-/// No value ever holds.
-template never(?N: int) @tags(default, once) {
-    each parameter(param: P, owners: N) expect N = ?N, N < 0 about P message "{P} {N} {?N}"
-}
-/// A denial with a guard.
-template always(?X: string) @tags(default, once) {
-    each parameter(param: P, class: C), process(role: ?X) guard C expect not member(param: P) about P message "{P}"
-}
-"""
-
-
-def program_of(text: str) -> Program:
-    loaded = load_text(text, "learned.tcr")
-    analysis = analyse(loaded.programs)
-    assert analysis.program is not None, [d.message for d in (*loaded.diagnostics, *analysis.diagnostics)]
-    return analysis.program
 
 
 def violated(text: str, run: Path) -> set[str]:
     """Ids of the rules of a file that a run violates."""
     program = program_of(text)
-    known = Coverage(frozenset(BY_NAME))
     with DuckDBStore.open(open_run(run).facts, program) as store:
-        verdicts = check(program, store, known).verdicts
+        verdicts = check(program, store, ALL).verdicts
     return {verdict.rule for verdict in verdicts if verdict.status == "violated"}
 
 
@@ -169,11 +129,9 @@ def test_ids_are_unique(reference: list[Path]) -> None:
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> list[Path]:
+def few() -> list[Path]:
     """A few templates, to be quick."""
-    file = tmp_path / "few.tcr"
-    file.write_text(TEMPLATES)
-    return [file]
+    return [SMALL]
 
 
 @pytest.fixture
@@ -193,7 +151,8 @@ def test_other_templates_are_counted_when_they_are_asked_for(
 ) -> None:
     infer(own, templates=few)
     other = tmp_path / "other.tcr"
-    other.write_text(TEMPLATES.replace("template value", "template renamed").replace("several", "counted"))
+    renamed = SMALL.read_text().replace("template value", "template renamed")
+    other.write_text(renamed.replace("several", "counted"))
     assert "learned-renamed-all-true" in ids(infer(own, templates=[other]).text)
     assert "learned-value-all-true" in ids(infer(own, templates=few).text)
 
@@ -309,31 +268,18 @@ random_run = st.fixed_dictionaries(
         "tie": st.lists(tie, max_size=1),
     }
 )
-NEUTRAL: dict[str, Any] = {"int": 0, "float": 0.0, "bool": False, "string": ""}
 
 
-def in_memory(facts: Mapping[str, Sequence[Mapping[str, Any]]], program: Program) -> DuckDBStore:
-    stored: dict[str, tuple[Stored, ...]] = {}
-    for relation in RELATIONS:
-        rows = [
-            tuple(given.get(c.name, NEUTRAL[program.predicates[relation.name].columns[i].type.base])
-                  for i, c in enumerate(relation.columns))
-            for given in facts.get(relation.name, ())
-        ]  # fmt: skip
-        stored[relation.name] = tuple(
-            Stored(place, row) for place, row in enumerate(dict.fromkeys(rows), start=1)
-        )
-    return DuckDBStore.from_memory(MemoryFacts(stored), program)
+def in_memory(facts: Facts, program: Program) -> DuckDBStore:
+    return DuckDBStore.from_memory(memory_facts(facts), program)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(random_run, min_size=1, max_size=4), split=st.booleans())
 def test_whatever_is_learned_from_random_facts_holds_on_them(
-    tmp_path_factory: pytest.TempPathFactory, runs: list[dict[str, list[dict[str, Any]]]], split: bool
+    runs: list[dict[str, list[dict[str, Any]]]], split: bool
 ) -> None:
-    file = tmp_path_factory.mktemp("templates") / "t.tcr"
-    file.write_text(TEMPLATES)
-    templates = load_templates([file])
+    templates = load_templates([SMALL])
     read = []
     for place, facts in enumerate(runs):
         with in_memory(facts, templates.program) as store:
@@ -347,5 +293,5 @@ def test_whatever_is_learned_from_random_facts_holds_on_them(
     program = program_of(text)
     for facts in runs:
         with in_memory(facts, program) as store:
-            verdicts = check(program, store, Coverage(frozenset(BY_NAME))).verdicts
+            verdicts = check(program, store, ALL).verdicts
         assert [v for v in verdicts if v.violated] == [], text
