@@ -18,13 +18,18 @@ WIDTH, LEFT, RIGHT = 900, 250, 12
 ROW, HEIGHT, TOP, BOTTOM = 18, 130, 8, 20
 #: Space for the title of a plot.
 TITLE = 18
+#: Ranks that the legend of a plot names.
+MOST_NAMED = 4
 #: Rows of the timeline.
 MOST_ROWS = 60
 _SLUG = 34
 
 
-def timeline(stories: Sequence[Story], last_step: int) -> str:
-    """A row for each cause and rank: from its first step to its last; "" where no violation has a step."""
+def timeline(stories: Sequence[Story], last_step: int, *, ranked: bool) -> str:
+    """A row for each cause and rank, from its first step to its last; "" where no violation has a step.
+
+    `ranked`: rows name their ranks, since there are several in the run.
+    """
     rows = [(story, rank) for story in stories for rank in story.root.ranks or (0,)]
     rows = [(story, rank) for story, rank in rows if story.root.first_step is not None][:MOST_ROWS]
     if not rows:
@@ -34,9 +39,10 @@ def timeline(stories: Sequence[Story], last_step: int) -> str:
     for number, (story, rank) in enumerate(rows):
         violation, y = story.root, TOP + number * ROW
         name = f"{violation.id} {violation.rule}"
-        many = f" · rank {rank}" if len(violation.ranks) > 1 else ""
+        on = f" · rank {rank}" if ranked else ""
+        most = _SLUG - len(on)
         text = ElementTree.SubElement(root, "text", x="0", y=f"{y + 12}")
-        text.text = plain((name if len(name) <= _SLUG else name[: _SLUG - 1] + "…") + many)
+        text.text = plain((name if len(name) <= most else name[: most - 1] + "…") + on)
         first, end = violation.first_step or 0, violation.last_step or 0
         left, right = _x(first, last), _x(end, last)
         mark = {
@@ -85,8 +91,22 @@ def plot(series: Series) -> str:
         label.text = f"{value:.4g}"
     title = ElementTree.SubElement(root, "text", {"x": f"{LEFT}", "y": f"{TOP + 9}", "class": "title"})
     title.text = series.title + (" (log)" if logarithmic else "")
+    _legend(root, series)
     _axis(root, top + HEIGHT, last)
     return _text(root)
+
+
+def _legend(root: ElementTree.Element, series: Series) -> None:
+    """What the lines are: ranks by colour where there are several, and the steps of violations."""
+    names = [(f"rank {rank}", f"rank{number % 4}") for number, (rank, _) in enumerate(series.lines)][
+        :MOST_NAMED
+    ]
+    told = [*(names if len(series.lines) > 1 else []), *([("┆ violated", "marked")] if series.steps else [])]
+    line = ElementTree.SubElement(
+        root, "text", {"x": f"{WIDTH - RIGHT}", "y": f"{TOP + 9}", "text-anchor": "end"}
+    )
+    for place, (name, kind) in enumerate(told):
+        ElementTree.SubElement(line, "tspan", {"class": kind}).text = "\u2003" * (place > 0) + name
 
 
 def _canvas(height: float, title: str) -> ElementTree.Element:
@@ -103,7 +123,7 @@ def _axis(root: ElementTree.Element, y: float, last: int) -> None:
     for tick in ticks[:20]:
         label = ElementTree.SubElement(root, "text", {"x": f"{_x(tick, last):.1f}", "y": f"{y + 14}"})
         label.set("text-anchor", "middle")
-        label.text = str(tick)
+        label.text = str(tick) if tick else "step 0"
 
 
 def _x(step: int, last: int) -> float:

@@ -7,6 +7,7 @@ import linecache
 from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import islice
+from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeAlias
 
 import networkx as nx
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tcrules.instrument.runs import RunFolder
-    from tcrules.report.graph import Graph
+    from tcrules.report.graph import Graph, Node
     from tcrules.report.json_report import Json
     from tcrules.report.model import Location, Report, RuleText, Violation
 
@@ -87,7 +88,7 @@ def gather(
             for number, story in enumerate(shown)
         ),
         len(found) - len(shown),
-        timeline(shown, max(last, report.steps - 1)),
+        timeline(shown, max(last, report.steps - 1), ranked=report.processes > 1),
         tuple(plot(one) for one in islice(read_series(folder.facts, _wanted(shown, reads)), MOST_PLOTS)),
         tuple(_environment(folder)),
     )
@@ -135,7 +136,9 @@ def _as_text(graph: Graph, root: str) -> str:
 def _elements(graph: Graph, root: str) -> Json:
     """Nodes with their places and distance from the root, and edges, for the script."""
     labels = {key: plain(label(node_of(graph, key)))[:MOST_TEXT] for key in graph}
-    placed = layout(graph, labels)
+    placed = layout(
+        graph, {key: plain(label(_named_by_file(node_of(graph, key))))[:MOST_TEXT] for key in graph}
+    )
     depth = nx.single_source_shortest_path_length(graph, root)
     numbers = {key: f"n{number}" for number, key in enumerate(graph)}
     nodes: list[Json] = [
@@ -162,6 +165,12 @@ def _elements(graph: Graph, root: str) -> Json:
         for source, target in graph.edges
     ]
     return {"nodes": nodes, "edges": edges, "width": round(placed.width), "height": round(placed.height)}
+
+
+def _named_by_file(node: Node) -> Node:
+    """A node whose place is told without folders, which would fill its box; the page tells them on request."""
+    place = node.location
+    return node if place is None else replace(node, location=replace(place, file=PurePath(place.file).name))
 
 
 def _source(location: Location | None) -> str:

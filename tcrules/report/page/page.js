@@ -37,7 +37,7 @@
   // ------------------------------------------------------------------------------------------ graphs
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const FIRST = 2; // as far from the violation a large graph is unfolded from the beginning
-  const READABLE = 0.75;
+  const READABLE = 0.9;
   const SMALL = 25; // nodes of a graph that is shown as a whole
 
   function style() {
@@ -50,7 +50,7 @@
       { selector: 'node[kind = "missing"], node[kind = "near"]', style: { "border-style": "dashed" } },
       { selector: "node:selected", style: { "border-width": 4 } },
       { selector: "edge", style: { width: 1.2, "line-color": colour("line"), "target-arrow-color": colour("line"), "target-arrow-shape": "triangle",
-          "curve-style": "bezier", label: "data(kind)", "font-size": 8, color: colour("soft"), "text-background-color": colour("panel"), "text-background-opacity": 1 } },
+          "curve-style": "bezier", label: "data(kind)", "font-size": 9, color: colour("soft"), "text-background-color": colour("panel"), "text-background-opacity": 1 } },
       { selector: "edge[?sideways]", style: { "line-style": "dotted" } },
       { selector: ".folded", style: { display: "none" } },
     ];
