@@ -92,7 +92,7 @@ def add_missing(
     """
     window = window_of(reason, body)
     node = builder.add(
-        Node(key, "missing", described(reason.missing, dict(reason.binding), body), window=window),
+        Node(key, "missing", _lacking(reason, body), window=window),
         parent,
         kind,
         rests,
@@ -113,14 +113,20 @@ def add_missing(
     return node
 
 
+def _lacking(reason: WhyNot, body: Body) -> str:
+    """What is missing; an aggregate is where it has no value, since nothing is in it."""
+    binding = dict(reason.binding)
+    if isinstance(reason.missing, Group):
+        return f"{_aggregate(reason.missing, binding)} has no value"
+    return described(reason.missing, binding, body)
+
+
 def described(literal: Literal, binding: Mapping[str, Value], body: Body = ()) -> str:
     """A literal with its values: filled in in an atom; beside a comparison, where a value alone says little.
 
     With the body that it stands in, an aggregate is written where its value is used.
     """
-    if isinstance(literal, Group):
-        return f"{_aggregate(literal, binding)} has no value"
-    if isinstance(literal, Atom | Not | Either):
+    if isinstance(literal, Atom | Not | Group | Either):
         return show_literal(literal, binding)
     terms = (literal.variable, literal.value) if isinstance(literal, Bind) else (literal.left, literal.right)
     found = dict.fromkeys(var for term in terms for var in _variables(term) if var.name in binding)

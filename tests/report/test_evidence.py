@@ -18,7 +18,7 @@ from tcrules.rules.testing import facts_of, program_of
 
 from tcrules.report.dot import as_data
 from tcrules.report.explaining import violation_graph
-from tcrules.report.graph import GraphBuilder
+from tcrules.report.graph import GraphBuilder, nodes_of
 from tcrules.report.links import object_links
 from tcrules.report.model import Violation
 from tcrules.report.origins import ORIGINS
@@ -66,6 +66,19 @@ def test_explanations_of_the_shipped_rules(path: Path):
         assert faults_of(as_data(graph), find_in(program, model)) == []
         seen += 1
     assert seen
+
+
+def test_conditions_that_hold_are_told_with_their_values():
+    path = next(path for path in library_tests() if path.stem == "modes")
+    for program, model, rule, binding in breaches(path):
+        if rule.id == "training-mode-is-restored":
+            proof = explain_violation(program, model, rule, binding)
+            graph, _ = violation_graph(GraphBuilder(program, model), shown(rule), proof, {})
+            told = [node.label for node in nodes_of(graph) if node.kind == "condition"]
+            assert any(" = min(Step) {" in label for label in told)
+            assert not any("has no value" in label for label in told)
+            return
+    raise AssertionError("no breach of the rule")
 
 
 def test_a_wrong_edge_is_seen():

@@ -41,7 +41,7 @@
   const SMALL = 25; // nodes of a graph that is shown as a whole
 
   function style() {
-    const kinds = { violation: "error", missing: "warning", call: "note", object: "good" };
+    const kinds = { violation: "error", missing: "warning", call: "note", object: "good", parting: "warning", reference: "good" };
     return [
       { selector: "node", style: { shape: "round-rectangle", label: "data(shown)", "text-wrap": "wrap", "text-valign": "center",
           "text-halign": "center", "font-size": 11, "font-family": "ui-monospace, monospace", width: "data(width)", height: "data(height)",
