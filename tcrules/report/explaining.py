@@ -84,13 +84,13 @@ def add_missing(
     parent: str,
     key: str,
     rests: tuple[Evidence, ...] = (),
-    kind: str = "expected",
 ) -> str:
     """What is missing of a body, its place, the facts that come near, and for a derived fact why each rule fails.
 
     `rests` are the facts because of which it is expected.
     """
     window = window_of(reason, body)
+    kind = "expected" if isinstance(reason.missing, Atom | Group | Either) else "unmet"
     node = builder.add(
         Node(key, "missing", _lacking(reason, body), window=window),
         parent,

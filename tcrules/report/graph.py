@@ -2,9 +2,10 @@
 
 Edges point from what is explained to what explains it: `violation -> fact` (because), `fact -> premise` (derived
 from), `fact -> call` (during), `call -> call` (inside, after), `fact -> object` (about), `object -> object` (part of),
-`fact -> fact` (reads, with: see `origins.py`). A missing fact hangs on what expected it (expected), and on it hang the
-facts that came before it (found), those that come near (near), and its place among the calls (`placing.py`: should
-follow, should precede, instead). Each edge names the observed facts that show it.
+`fact -> fact` (reads, with: see `origins.py`). A missing fact hangs on what expected it (expected; a condition: unmet),
+and on it hang the facts that came before it (found), those that come near (near), what the record lacks (note), and its
+place among the calls (`placing.py`: should follow, should precede, instead). Each edge names the observed facts that
+show it.
 """
 
 from __future__ import annotations

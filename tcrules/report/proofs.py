@@ -61,7 +61,8 @@ def miss_tree(miss: WhyNot, title: str) -> Tree:
 def _add_miss(tree: Tree, miss: WhyNot, above: frozenset[object]) -> None:
     for atom, stored in miss.facts:
         tree.add(Text(f"found: {plain(show_fact(atom.predicate, stored.values))}"))
-    line = Text(f"missing: {plain(described(miss.missing, dict(miss.binding)))}", style="bold yellow")
+    word = "missing" if isinstance(miss.missing, Atom) else "does not hold"
+    line = Text(f"{word}: {plain(described(miss.missing, dict(miss.binding)))}", style="bold yellow")
     asked = _asked(miss)
     if asked in above:
         line.append("  as above", style="dim")

@@ -15,6 +15,7 @@ _BRANCHES = (
     "here",
     "there",
     "expected",
+    "unmet",
     "forbidden",
     "found",
     "note",
@@ -41,6 +42,7 @@ _STYLES = {
 }
 _WORDS = {
     "expected": "missing: ",
+    "unmet": "does not hold: ",
     "found": "found: ",
     "note": "note: ",
     "parts": "parts from the reference run at ",
