@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Goes up where an older reader would take facts for something else. Version 2: sampled relations say when they were
-#: looked at.
-SCHEMA_VERSION = 2
+#: Goes up where an older reader would take facts for something else, or a run may lack relations. Version 2: sampled
+#: relations say when they were looked at. Version 3: how gradients flow, arguments of forwards, attention, schedulers.
+SCHEMA_VERSION = 3
 #: Why facts are missing where only some steps are recorded, and where a relation is looked at in some of these only;
 #: the facts of `recorded_steps` say in which.
 SAMPLED = "only some steps are recorded, to bound the overhead"
@@ -303,6 +303,42 @@ RELATIONS: tuple[Relation, ...] = (
         weight_dtype string of its weight, "" = none
         output_dtype string of the first tensor returned
         """),
+    _relation("layer_gradient", "forward", 4,
+              "Whether gradients flow through a leaf layer that is called with them; sampled as `module_call`.", """
+        forward call outermost forward
+        module module the layer
+        step step when
+        at time when
+        input bool a tensor that it is given requires a gradient
+        output bool a tensor that it returns requires a gradient
+        """),
+    _relation("forward_argument", "forward", 4, "An argument of an outermost forward.", """
+        forward call the forward
+        module module the model
+        step step when
+        at time when
+        argument string position from 0, or keyword
+        kind string tensor (it is one, or holds some), none or other
+        data fingerprint of its tensors; 0 = it has none
+        """),
+    _relation("forward_reached", "forward", 6,
+              "Whether a backward of its step goes through the result of a forward with gradients; sampled.", """
+        forward call the outermost forward
+        module module the model
+        step step when
+        at time begin of that backward, or end of the step
+        reached bool a backward goes through a tensor of the result
+        """),
+    _relation("attention_call", "forward", 4,
+              "A function of attention was called, recorded for the first steps and then sampled.", """
+        forward call outermost forward, 0 = none
+        module module innermost module
+        api api e.g. torch.nn.functional.scaled_dot_product_attention
+        step step when
+        at time when
+        causal bool it is told to be causal
+        masked bool a mask is given
+        """),
     _relation("dropout_call", "forward", 4,
               "A functional that drops values at random was called with p > 0 and active.", """
         forward call outermost forward, 0 = none
@@ -419,6 +455,12 @@ RELATIONS: tuple[Relation, ...] = (
         loss float value it starts from (as passed, scaled or not)
         finite bool the value is finite
         closure call optimizer step that called it, 0 = none
+        """),
+    _relation("loss_graph", "backward", 6, "What the value is made of that a backward starts from.", """
+        call call the backward
+        step step when
+        at time begin of the backward
+        made string last operation and those before it, e.g. AddBackward0(NllLossBackward0,MulBackward0); "" = none
         """),
     _relation("accumulate", "backward", 6, "A backward wrote into the gradient of a parameter.", """
         call call the backward
@@ -731,8 +773,9 @@ RELATIONS: tuple[Relation, ...] = (
         unexpected int keys that the model lacks
         strict bool keys that do not fit are an error
         """),
-    _relation("checkpoint_model", "persistence", 12, "A saved state of a model that was met in training.", """
-        call call torch.save
+    _relation("checkpoint_model", "persistence", 12,
+              "A state of a model: one that is saved and was met in training, or one that is loaded.", """
+        call call torch.save or Module.load_state_dict
         module module the model whose keys the state has most of
         keys int keys in the state
         missing int parameters and buffers of the model that the state lacks
@@ -762,6 +805,13 @@ RELATIONS: tuple[Relation, ...] = (
         step step when
         at time when
         checkpoint call torch.load that the state came from, 0 = none
+        """),
+    _relation("scheduler_loaded", "persistence", 1, "LRScheduler.load_state_dict.", """
+        call call id
+        scheduler scheduler the scheduler
+        optimizer optimizer whose rate it sets
+        step step when
+        at time when
         """),
 )
 # fmt: on

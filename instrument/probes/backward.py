@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from tcrules.instrument.probes.deferred import Ask
     from tcrules.instrument.probes.gradients import Points
+    from tcrules.instrument.probes.graphs import Graphs
     from tcrules.instrument.probes.models import Param
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.structure import Structure
@@ -34,8 +35,10 @@ _Before: TypeAlias = "tuple[int, int, str | Answer]"
 class Backward:
     """Compares the gradients of all known parameters before and after a backward."""
 
-    def __init__(self, shared: Shared, structure: Structure, points: Points | None) -> None:
-        self.shared, self.structure, self.points = shared, structure, points
+    def __init__(
+        self, shared: Shared, structure: Structure, points: Points | None, graphs: Graphs | None
+    ) -> None:
+        self.shared, self.structure, self.points, self.graphs = shared, structure, points, graphs
         self.session, self.book = shared.session, shared.book
         self._compares = shared.session.needs.any(("accumulate", "gradient_point"))
         self._put, self._put_grad = shared.session.put("backward"), shared.session.put("accumulate")
@@ -45,7 +48,8 @@ class Backward:
         pending = self.shared.first_backward
         while pending:
             self.shared.safely(*pending.pop())
-        start = args[0] if args else kwargs.get("tensors", kwargs.get("self"))
+        starts = args[0] if args else kwargs.get("tensors", kwargs.get("self"))
+        start = starts
         if isinstance(start, (tuple, list)):
             start = start[0] if start else None
         if isinstance(start, torch.Tensor) and not is_real(start):
@@ -57,7 +61,9 @@ class Backward:
         loss = self._loss(start, ask)
         if ask is not None:
             ask.send("backward")
-        return "", (loss, before)
+        if self.graphs is not None:
+            self.shared.safely("graphs", self.graphs.reach, starts)
+        return "", (loss, before, "" if self.graphs is None else self.graphs.made(start))
 
     def _loss(self, start: Any, ask: Ask | None) -> float | Answer:
         """Return the value that a backward starts from; the sum if it is no scalar."""
@@ -106,7 +112,7 @@ class Backward:
 
     def leave(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """A backward returned."""
-        loss, before = token
+        loss, before, made = token
         step, at = frame.step, self.shared.tick()
         wrote: list[tuple[torch.Tensor, Param]] = []
         later: list[tuple[tuple[str, str, int], Answer]] = []
@@ -128,6 +134,8 @@ class Backward:
                 wrote.append((tensor, param))
             if wrote and self.points is not None:
                 self.shared.safely("gradients", self.points.look, frame.call, "backward", wrote)
+        if self.graphs is not None:
+            self.graphs.tell(frame, made)
         closure = getattr(context.steps[-1], "call", 0) if context.steps else 0
         about = frame.call, step, frame.begin, at
         if self.shared.late is None or not (later or isinstance(loss, Answer)):
@@ -166,6 +174,8 @@ class Backward:
         wanted = wanted if isinstance(wanted, (tuple, list)) else [wanted]
         if any(isinstance(item, torch.Tensor) and self.book.known(item) is not None for item in wanted):
             self.session.gap("accumulate", WHY_RETURNED)
+        if self.graphs is not None:
+            self.shared.safely("graphs", self.graphs.reach, argument(args, kwargs, 0, "outputs"))
         return "", None
 
     def leave_grad(self, _frame: Frame, _token: Any, _result: Any, raised: bool) -> None:
@@ -174,9 +184,9 @@ class Backward:
             self.shared.clock.gradients_taken()
 
 
-def install(shared: Shared, structure: Structure, points: Points | None) -> None:
+def install(shared: Shared, structure: Structure, points: Points | None, graphs: Graphs | None) -> None:
     """Patch both entries; `Tensor.backward` calls `autograd.backward`, and counts once."""
-    backward = Backward(shared, structure, points)
+    backward = Backward(shared, structure, points, graphs)
     targets = ((torch.Tensor, "torch.Tensor.backward"), (torch.autograd, "torch.autograd.backward"))
     for owner, api in targets:
         shared.watch("backward", owner, "backward", api, backward.enter, backward.leave, family="backward")

@@ -226,12 +226,14 @@ class Checkpoints:
         wanted = module.state_dict().keys() if len(state) < MAX_ITEMS else state.keys()
         origin = next((call for value in state.values() if (call := self._call(value))), 0)
         strict = bool(argument(args, kwargs, 2, "strict", True))
+        held, given = state_of(module), _named(state)
+        own = sum(_pointer(held[key]) == _pointer(given[key]) for key in held.keys() & given.keys())
         misfits = wanted - state.keys(), state.keys() - wanted
-        return self.shared.names.module(module), (module, dict(state), origin, misfits, strict)
+        return self.shared.names.module(module), (module, dict(state), origin, misfits, strict, own)
 
     def leave_model(self, frame: Frame, token: Any, _result: Any, raised: bool) -> None:
         """It returned: whatever this model holds may be trained."""
-        module, state, origin, (missing, unexpected), strict = token
+        module, state, origin, (missing, unexpected), strict, own = token
         for tensor in module.parameters():
             self.book.param(tensor).trained = True
         if self.book.top(module) is not unwrap(module):
@@ -243,10 +245,8 @@ class Checkpoints:
             *(frame.call, frame.object, frame.step, frame.begin, origin),
             *(len(state), len(missing), len(unexpected), strict),
         )
-        held, given = (
-            state_of(module),
-            bare({key: value for key, value in state.items() if isinstance(key, str)}),
-        )
+        self._put_part(frame.call, frame.object, len(state), len(missing), len(unexpected), own)
+        held, given = state_of(module), _named(state)
         record = self.book.models.get(unwrap(module))
         names = self._names(record, held) if record is not None else {}
         pairs = ((key, names.get(key) or self._name(held[key]), given.get(key), held[key]) for key in held)
@@ -291,6 +291,11 @@ class Checkpoints:
 
     def _call(self, value: Any) -> int:
         return (self._origin.get(value) or 0) if isinstance(value, torch.Tensor) else 0
+
+
+def _named(state: dict[Any, Any]) -> dict[str, Any]:
+    """Return the entries of a model's state that have a name, as the model has it."""
+    return bare({key: value for key, value in state.items() if isinstance(key, str)})
 
 
 def _mark(shapes: Sequence[int], prints: Sequence[int | None]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.data import Batches
     from tcrules.instrument.probes.dropout import Dropout
     from tcrules.instrument.probes.generators import Generators
+    from tcrules.instrument.probes.graphs import Graphs
     from tcrules.instrument.probes.models import Model
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.probes.states import States
@@ -29,12 +31,15 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.ties import Ties
     from tcrules.instrument.session import Frame
 
-RELATIONS = ("forward", "module_call")
+RELATIONS = ("forward", "forward_argument", "module_call", "layer_gradient")
 API = "torch.nn.Module.forward"
 #: What is looked at now and then, and in the first forward of each kind.
-LAYERS = ("module_call", "dropout_call", "batch_use")
+LAYERS = ("module_call", "layer_gradient", "dropout_call", "attention_call", "batch_use")
 #: Calls of one layer that are recorded per forward (cells of recurrent networks).
 MAX_CALLS = 4
+#: Arguments of a forward that are told one by one.
+MAX_ARGUMENTS = 16
+WHY_ARGUMENTS = f"more than {MAX_ARGUMENTS} arguments of a forward"
 WHY_AGAIN = f"more than {MAX_CALLS} calls of a layer in one forward"
 
 
@@ -84,14 +89,17 @@ class Forward:
         generators: Generators,
         batches: Batches,
         dropout: Dropout | None,
+        graphs: Graphs | None,
     ) -> None:
         self.shared = shared
         self.session, self.clock = shared.session, shared.clock
         self.structure, self.ties = structure, ties
         self.states, self.generators, self.batches = states, generators, batches
-        self.dropout = dropout
+        self.dropout, self.graphs = dropout, graphs
         self._layers = shared.session.needs.any(LAYERS)
         self._put, self._put_layer = shared.session.put("forward"), shared.session.put("module_call")
+        self._put_argument = shared.session.put("forward_argument")
+        self._put_gradient = shared.session.put("layer_gradient")
 
     # ------------------------------------------------------------------ outermost calls
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Run | None:
@@ -179,28 +187,48 @@ class Forward:
         prints: list[Any] = []
         late = self.shared.late
         ask = None if late is None else late.ask()
-        for tensor in tensors_in((args, kwargs)):
-            loader, data = self.batches.of(tensor)
-            if run.sampled:
-                self.batches.used(run.frame.call, "input", tensor, run.frame.step, run.frame.begin)
-            run.loader = run.loader or loader
-            if data is None:
-                data = sample_print(tensor) if ask is None else ask.sample(tensor)
-            if data is None:
-                self.shared.unread("forward", run.frame.step)
-            else:
+        arguments = []
+        for name, value in (*zip(map(str, count()), args, strict=False), *kwargs.items()):
+            first = len(prints)
+            for tensor in tensors_in(value, 1):
+                loader, data = self.batches.of(tensor)
+                if run.sampled:
+                    self.batches.used(run.frame.call, "input", tensor, run.frame.step, run.frame.begin)
+                run.loader = run.loader or loader
+                if data is None:
+                    data = sample_print(tensor) if ask is None else ask.sample(tensor)
                 prints.append(data)
+            arguments.append((name, "none" if value is None else "other", prints[first:]))
         run.loader = run.loader or self.batches.active()
+        run.input = prints if ask is not None else self._joined(prints, "forward", run.frame.step)
+        if len(arguments) > MAX_ARGUMENTS:
+            self.session.gap("forward_argument", WHY_ARGUMENTS, first_step=run.frame.step)
+        about = run.frame.call, run.name, run.frame.step, run.frame.begin
+        rows = [(*about, name, kind) for name, kind, _ in arguments[:MAX_ARGUMENTS]]
+        found = [data for *_, data in arguments[:MAX_ARGUMENTS]]
         if ask is None:
-            run.input = prints[0] if len(prints) == 1 else combine(prints) if prints else 0
+            self._write_arguments(rows, found)
         else:
-            run.input = prints
-            ask.send("forward")
+            ask.then("forward", self._write_arguments, rows, found)
 
-    def leave(self, run: Run, raised: bool) -> None:
+    def _write_arguments(self, rows: list[tuple[Any, ...]], found: list[list[int | None]]) -> None:
+        for (*about, kind), prints in zip(rows, found, strict=True):
+            data = self._joined(prints, "forward_argument", about[2])
+            self._put_argument(*about, "tensor" if prints else kind, data)
+
+    def _joined(self, prints: list[int | None], relation: str, step: int) -> int:
+        """Return the fingerprint of several tensors; what cannot be read is a gap of the relation."""
+        found = [data for data in prints if data is not None]
+        if len(found) < len(prints):
+            self.shared.unread(relation, step)
+        return found[0] if len(found) == 1 else combine(found) if found else 0
+
+    def leave(self, run: Run, result: Any, raised: bool) -> None:
         """End an outermost forward."""
         record, frame = run.record, run.frame
         if not raised:
+            if self.graphs is not None:
+                self.shared.safely("graphs", self.graphs.returned, run, result)
             self.shared.safely("rng", self.generators.after, run)
             self.shared.safely("states", self.states.after, run)
         live = [module for reference in record.switches if (module := reference()) is not None]
@@ -216,10 +244,7 @@ class Forward:
             self.shared.late.after("forward", self._write, about, run.input)
 
     def _write(self, about: tuple[Any, ...], prints: list[int | None]) -> None:
-        found = [data for data in prints if data is not None]
-        if len(found) < len(prints):
-            self.shared.unread("forward", about[3])
-        self._put(*about, found[0] if len(found) == 1 else combine(found) if found else 0)
+        self._put(*about, self._joined(prints, "forward", about[3]))
 
     # ------------------------------------------------------------------ layers
     def layer(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
@@ -232,22 +257,18 @@ class Forward:
         if calls[name] > MAX_CALLS:
             del context.layers[id(module)]
             self.session.gap("module_call", WHY_AGAIN)
+            self.session.gap("layer_gradient", WHY_AGAIN)
             return
         first = next(tensors_in((args, kwargs)), None)
         returned = next(tensors_in(result), None)
+        about = context.forward, name
+        step, at, grad = self.clock.step, self.shared.tick(), records_grad()
         self._put_layer(
-            context.forward,
-            name,
-            kind,
-            self.clock.step,
-            self.shared.tick(),
-            module.training,
-            records_grad(),
-            autocast_dtype(dtype_name),
-            _dtype(first),
-            _dtype(weight_of(module)),
-            _dtype(returned),
+            *(*about, kind, step, at, module.training, grad, autocast_dtype(dtype_name)),
+            *(_dtype(first), _dtype(weight_of(module)), _dtype(returned)),
         )
+        if torch.is_grad_enabled():
+            self._put_gradient(*about, step, at, _requires_grad((args, kwargs)), _requires_grad(result))
 
 
 def weight_of(module: nn.Module) -> torch.Tensor | None:
@@ -265,6 +286,10 @@ def weight_of(module: nn.Module) -> torch.Tensor | None:
 
 def _is_unreal(values: Iterable[Any]) -> bool:
     return any(isinstance(value, torch.Tensor) and not is_real(value) for value in values)
+
+
+def _requires_grad(value: Any) -> bool:
+    return any(tensor.requires_grad for tensor in tensors_in(value))
 
 
 def _dtype(tensor: torch.Tensor | None) -> str:
@@ -306,13 +331,13 @@ def install(shared: Shared, forward: Forward) -> None:
         if run is None:
             reset()  # a probe may have failed half-way
             return original(self, *args, **kwargs)
-        raised = True
+        result, raised = None, True
         try:
             result = original(self, *args, **kwargs)
             raised = False
             return result
         finally:
-            leave(run, raised)
+            leave(run, result, raised)
             reset()
 
     shared.patches.replace(nn.Module, "__call__", uncompiled(call))

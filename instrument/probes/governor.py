@@ -60,7 +60,8 @@ RELATIONS = (
     *("trainability", "tie_state", "loss_call", "backward", "accumulate", "zero_grad", "clip"),
     *("scaler_scale", "scaler_unscale", "scaler_step", "scaler_update", "optimizer_step", "param_group"),
     *("gradient", "update", "optimizer_state", "scheduler_step", "batch", "batch_field", "batch_use"),
-    *("gradient_point", "optimizer_slot", "autocast_region"),
+    *("gradient_point", "optimizer_slot", "autocast_region", "layer_gradient", "forward_argument"),
+    *("forward_reached", "attention_call", "loss_graph"),
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tcrules.instrument.probes import (
     Probe,
     apis,
+    attention,
     autocasting,
     backward,
     checkpoint,
@@ -22,6 +23,7 @@ from tcrules.instrument.probes import (
     generation,
     generators,
     gradients,
+    graphs,
     initialisation,
     loss,
     mode,
@@ -52,7 +54,7 @@ def _copies(shared: Shared, made: dict[str, Any]) -> None:
 
 def _forward(shared: Shared, made: dict[str, Any]) -> None:
     parts = made["structure"], made["ties"], made["states"], made["rng"], made["batches"]
-    forward.install(shared, forward.Forward(shared, *parts, made.get("dropout")))
+    forward.install(shared, forward.Forward(shared, *parts, made.get("dropout"), made.get("graphs")))
 
 
 def _optimizer(shared: Shared, made: dict[str, Any]) -> optimizer.Optimizers:
@@ -81,6 +83,8 @@ PROBES: tuple[Probe, ...] = (
         lambda shared, made: data.install(shared, made["batches"], made.get("workers"), made.get("samples")),
     ),
     Probe("dropout", dropout.RELATIONS, lambda shared, _: dropout.install(shared), optional=True),
+    Probe("attention", attention.RELATIONS, lambda shared, _: attention.install(shared), optional=True),
+    Probe("graphs", graphs.RELATIONS, lambda shared, _: graphs.Graphs(shared), optional=True),
     Probe("forward", forward.RELATIONS, _forward),
     Probe("copies", copies.RELATIONS, _copies),
     Probe("initialisation", initialisation.RELATIONS, lambda shared, _: initialisation.install(shared)),
@@ -96,7 +100,9 @@ PROBES: tuple[Probe, ...] = (
     Probe(
         "backward",
         backward.RELATIONS,
-        lambda shared, made: backward.install(shared, made["structure"], made.get("gradients")),
+        lambda shared, made: backward.install(
+            shared, made["structure"], made.get("gradients"), made.get("graphs")
+        ),
     ),
     Probe("clearing", clearing.RELATIONS, lambda shared, _: clearing.install(shared)),
     Probe(

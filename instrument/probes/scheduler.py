@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from tcrules.instrument.probes.shared import Shared
     from tcrules.instrument.session import Frame
 
-RELATIONS = ("scheduler", "scheduler_step")
+RELATIONS = ("scheduler", "scheduler_step", "scheduler_loaded")
 API = "torch.optim.lr_scheduler.LRScheduler.step"
+LOAD = "torch.optim.lr_scheduler.LRScheduler.load_state_dict"
 _MARK = "_tcrules_step"
 
 
@@ -37,6 +38,7 @@ class Schedulers:
         self.shared = shared
         self.records: IdentityMap[Record] = IdentityMap()
         self._put, self._put_step = shared.session.put("scheduler"), shared.session.put("scheduler_step")
+        self._put_loaded = shared.session.put("scheduler_loaded")
 
     def record(self, scheduler: Any) -> Record:
         """Return the record of a scheduler, a new one when it is met."""
@@ -115,14 +117,29 @@ class Schedulers:
         ask.send("scheduler")
         return answer
 
+    def enter_load(self, args: tuple[Any, ...], _kwargs: dict[str, Any]) -> tuple[str, Any]:
+        """A state is being loaded."""
+        record = self.record(args[0])
+        self.describe(args[0], record)
+        return record.name, args[0]
+
+    def leave_load(self, frame: Frame, scheduler: Any, _result: Any, raised: bool) -> None:
+        """It was loaded; the states of those inside of others belong to the outer one."""
+        if not raised:
+            self._put_loaded(frame.call, frame.object, self._optimizer(scheduler), frame.step, frame.begin)
+
     def wrap(self, cls: Any) -> None:
-        """Wrap `step` of a class that defines its own."""
+        """Wrap `step` and `load_state_dict` of a class that defines its own."""
         if "step" in vars(cls) and getattr(cls.step, _MARK, None) is not self:
             counts = self.shared.guard("scheduler")(self.counts)
             self.shared.watch(
                 "scheduler", cls, "step", API, self.enter, self.leave, "scheduler", counts=counts
             )
             setattr(cls.step, _MARK, self)
+        if "load_state_dict" in vars(cls) and getattr(cls.load_state_dict, _MARK, None) is not self:
+            load = self.enter_load, self.leave_load, "scheduler_load", True
+            self.shared.watch("scheduler", cls, "load_state_dict", LOAD, *load)
+            setattr(cls.load_state_dict, _MARK, self)
 
 
 def install(shared: Shared) -> Schedulers:
