@@ -15,7 +15,7 @@ FEEDS: dict[str, tuple[str, ...]] = {
     "scaler": CLOCK,
     "clearing": CLOCK,
     # tells the clock only where nothing steps
-    "backward": ("step", "gradient_point"),
+    "backward": ("step", "gradient_point", "loss_graph", "forward_reached"),
     "clipping": ("gradient_point",),
     # which parameter was made when and is part of what
     "structure": (
@@ -31,7 +31,15 @@ FEEDS: dict[str, tuple[str, ...]] = {
         "alias",
     ),
     # what is computed from which batch
-    "data": ("forward", "worker_rng", "batch_sample", "epoch_end", "batch_use", "setting"),
+    "data": (
+        "forward",
+        "forward_argument",
+        "worker_rng",
+        "batch_sample",
+        "epoch_end",
+        "batch_use",
+        "setting",
+    ),
     "loss": ("batch_use",),
     # a copy is described and read because it is one
     "scheduler": ("setting",),

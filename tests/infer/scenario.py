@@ -63,10 +63,13 @@ class Training:
 
     # fmt: off
     def structure(self) -> None:
+        self.put("process", pid=self.rank, role="trainer", world_size=RANKS, distributed=True)
         self.put("optimizer", optimizer=OPTIMIZER, **{"class": "SGD"})
         self.put("scheduler", scheduler=SCHEDULER, optimizer=OPTIMIZER, **{"class": "LambdaLR"})
         self.put("module", module="Net", root="Net", kind="other", **{"class": "Net"})
         self.put("copy", root="Ema", source="Net", at=1)
+        self.put("module", module="Net.gru", root="Net", kind="rnn", **{"class": "GRU"})
+        self.put("setting", kind="module", object="Net.gru", key="batch_first", value="true")
         for loader, shuffle in ((TRAIN, True), (EVALUATE, False)):
             self.put("loader", loader=loader, shuffle=shuffle, batch_size=8, length=BATCHES)
         self.put("config", key="lr", value="0.1", source="frame", container="args", numeric=True, number=0.1)
@@ -88,7 +91,9 @@ class Training:
         read, given = self.call(), self.call()
         self.put("checkpoint_loaded", call=read, path="start.pt", step=0, at=self.time(), model=True, optimizer=True)
         self.put("model_loaded", call=given, module="Net", step=0, at=self.time(), checkpoint=read, keys=3, strict=True)
+        self.put("checkpoint_model", call=given, module="Net", keys=3)
         self.put("optimizer_loaded", call=self.call(), optimizer=OPTIMIZER, step=0, at=self.time(), checkpoint=read)
+        self.put("scheduler_loaded", call=self.call(), scheduler=SCHEDULER, optimizer=OPTIMIZER, step=0, at=self.time())
         for point, of in (("saved", call), ("read", read), ("given", given), ("held", given)):
             for param in PARAMS:
                 self.put("checkpoint_tensor", call=of, point=point, key=param, name=param, dtype="float32",
@@ -127,6 +132,9 @@ class Training:
         step, forward = self.step, self.call()
         self.put("forward", call=forward, module="Net", step=step, begin=self.time(), end=self.time(), training=True,
                  grad=True, loader=TRAIN, input=bits(self.seed, self.rank, step, number), mode_on=1)
+        self.arguments(forward, number)
+        self.put("layer_gradient", forward=forward, module="Net.a", step=step, at=self.at, input=True, output=True)
+        self.put("attention_call", forward=forward, module="Net.a", api="sdpa", step=step, at=self.at, causal=True)
         self.put("dropout_call", forward=forward, module="Net.a", api="dropout", step=step, at=self.at,
                  root_training=True)
         self.put("rng", forward=forward, step=step, source="torch", before=bits(self.seed, step, number),
@@ -144,6 +152,8 @@ class Training:
             self.put("scaler_scale", call=self.call(), scaler=SCALER, step=step, at=self.time(), scale=64.0)
         backward = self.call()
         self.put("backward", call=backward, step=step, begin=self.time(), end=self.time(), loss=1.0, finite=True)
+        self.put("loss_graph", call=backward, step=step, at=self.at, made="DivBackward0(MseLossBackward0)")
+        self.put("forward_reached", forward=forward, module="Net", step=step, at=self.at, reached=True)
         how = "reduced" if number == PASSES - 1 else "local"
         for param in PARAMS:
             self.put("accumulate", call=backward, param=param, optimizer=OPTIMIZER, nth=step, step=step, at=self.at,
@@ -154,6 +164,14 @@ class Training:
         self.put("call", call=outer, api="pack.loss", step=step, begin=self.time(), end=self.time() + 2)
         self.put("call", call=inner, api="torch.relu", parent=outer, step=step, begin=self.at, end=self.time())
         self.put("signature", call=inner, step=step, given="float32[8, 4], 2", result="float32[8, 1]")
+
+    def arguments(self, forward: int, number: int) -> None:
+        """Windows of three steps, again and again: a state is carried on within a window."""
+        place = self.step % 3
+        for argument, kind in (("0", "tensor"), ("state", "tensor" if place else "none")):
+            what = (place, number) if argument == "0" else (self.step, number, argument)
+            self.put("forward_argument", forward=forward, module="Net", step=self.step, at=self.at, argument=argument,
+                     kind=kind, data=bits(self.seed, self.rank, *what) if kind == "tensor" else 0)
 
     def gradient_point(self, call: int, point: str, param: str, norm: float, reduced: str) -> None:
         self.put("gradient_point", call=call, point=point, param=param, optimizer=OPTIMIZER, nth=self.step,

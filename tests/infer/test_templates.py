@@ -55,12 +55,26 @@ def again(relation: str, chosen: Mapping[str, Any], **new: Any) -> Fault:
 WEIGHT = PARAMS[0]
 ONE, LATER = {"rank": 0, "step": 5}, {"rank": 1, "step": 5}
 AT_5 = {"rank": 0, "nth": 5}
+LATER_STATE = {"rank": 0, "argument": "state"}
 FAULTS: dict[str, Fault] = {
     "checkpoint-holds": changed("checkpoint_saved", {"step": 7}, optimizer=False),
     "checkpoint-is-complete": changed("checkpoint_model", {"rank": 0}, missing=2),
     "loaded-values-arrive": changed("checkpoint_tensor", {"point": "held", "key": WEIGHT}, data=ODD),
     "checkpoint-is-current": changed("checkpoint_tensor", {"point": "saved", "key": WEIGHT}, data=ODD),
     "read-is-saved": changed("checkpoint_tensor", {"point": "read", "key": WEIGHT}, data=ODD),
+    "load-restores-scheduler": lost("scheduler_loaded", rank=0),
+    "loaded-state-is-a-copy": changed("checkpoint_model", {"rank": 0}, shared=3),
+    "loss-is-made-of": changed("loss_graph", ONE, made="MseLossBackward0()"),
+    "result-is-learned-from": changed("forward_reached", ONE, reached=False),
+    "layer-passes-gradient": changed("layer_gradient", ONE, input=False),
+    "input-moves-on": changed("forward_argument", {"rank": 0, "argument": "0"}, data=ODD),
+    "argument-comes-back": changed("forward_argument", {**LATER_STATE, "step": 4}, kind="none"),
+    "argument-is-empty-again": changed("forward_argument", {**LATER_STATE, "step": 6}, kind="tensor"),
+    "draws-between-forwards": changed("rng", ONE, before=ODD, after=ODD),
+    "windows-are-even": changed("accumulate", ONE, call=ODD),
+    "module-option": changed("setting", {"key": "batch_first"}, value="false"),
+    "attention-mask": changed("attention_call", ONE, causal=False),
+    "gradient-is-averaged": changed("gradient", {**ONE, "param": WEIGHT}, norm=90.0),
     "slots-equal": changed("optimizer_slot", {**LATER, "param": WEIGHT}, data=ODD),
     "settings-equal": changed("param_group", LATER, lr=0.5),
     "ranks-step-together": changed("optimizer_step", LATER, skipped=True),
@@ -107,6 +121,7 @@ FAULTS: dict[str, Fault] = {
     "training-drops": lost("dropout_call", **ONE),
     "layers-follow-mode": changed("forward", ONE, mode_on=0, mode_off=1),
     "layer-follows-autocast": changed("module_call", ONE, autocast="bfloat16"),
+    "inputs-differ": changed("forward", {"rank": 0}, input=ODD),
     "inputs-differ-in-step": changed("forward", ONE, input=ODD),
     "ranks-train-on-different-inputs": changed("forward", {"step": 5}, input=ODD),
     "window-adds-up": changed("accumulate", ONE, onto="zero"),

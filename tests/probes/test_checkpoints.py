@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ def test_a_checkpoint_that_comes_back_equal(record: Any, tmp_path: Path):
     assert facts("checkpoint_loaded", *flags) == [(True,) * 6]
     assert facts.sql("SELECT s.names = l.names FROM checkpoint_saved s, checkpoint_loaded l") == [(True,)]
     assert facts("checkpoint_model", "module", "keys", "missing", "unexpected", "shared") == [
-        ("Sequential", 9, 0, 0, 9)
+        ("Sequential", 9, 0, 0, 9),
+        ("Sequential", 9, 0, 0, 0),
     ]
     assert facts("checkpoint_key", "key") == []
     names = [*NAMES, "2.weight", "2.bias"]
@@ -97,7 +99,9 @@ def test_what_does_not_fit_is_named(record: Any, tmp_path: Path):
 
     facts = record(train)
     assert facts("checkpoint_model", "module", "keys", "missing", "unexpected", "shared") == [
-        ("Sequential", 9, 1, 1, 0)
+        ("Sequential", 9, 1, 1, 0),
+        ("Sequential", 9, 9, 9, 0),
+        ("Sequential", 2, 8, 1, 0),
     ]
     assert facts("model_loaded", "keys", "missing", "unexpected", "strict") == [
         (9, 9, 9, False),
@@ -175,3 +179,46 @@ def test_safetensors_are_checkpoints(
     saved = {(key, data) for point, key, data in found if point == "saved"}
     assert saved and saved == {(key, data) for point, key, data in found if point == "read"}
     assert sys.meta_path == finders
+
+
+def test_a_state_that_was_kept_without_a_copy(record: Any):
+    def train() -> None:
+        model, _ = trained()
+        kept, copied = model.state_dict(), copy.deepcopy(model.state_dict())
+        copied["2.bias"] = kept["2.bias"]
+        model.load_state_dict(kept)
+        model.load_state_dict(copied)
+        model.load_state_dict({f"module.{key}": value for key, value in kept.items()}, strict=False)
+
+    facts = record(train)
+    assert facts("checkpoint_model", "keys", "shared") == [(9, 9), (9, 1), (9, 9)]
+
+
+def test_schedulers_that_are_loaded(record: Any):
+    class Own(torch.optim.lr_scheduler.LambdaLR):
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            super().load_state_dict(state_dict)
+
+    def train() -> None:
+        _, adam = trained()
+        schedulers = torch.optim.lr_scheduler
+        both = [schedulers.StepLR(adam, 1), schedulers.ExponentialLR(adam, 0.9)]
+        for scheduler in (
+            schedulers.StepLR(adam, 2),
+            schedulers.ReduceLROnPlateau(adam),
+            schedulers.SequentialLR(adam, both, [2]),
+            Own(adam, lambda n: 0.5),
+        ):
+            scheduler.load_state_dict(scheduler.state_dict())
+        with pytest.raises(TypeError):
+            both[0].load_state_dict(None)
+
+    facts = record(train)
+    names = ["StepLR", "ReduceLROnPlateau", "SequentialLR", "Own"]
+    loaded = facts("scheduler_loaded", "scheduler", "optimizer")
+    assert [name.partition("#")[0] for name, _ in loaded] == names
+    assert {optimizer for _, optimizer in loaded} == {"Adam#0"}
+    assert facts.sql(
+        "SELECT DISTINCT api, object = scheduler FROM scheduler_loaded JOIN call USING (call)"
+    ) == [("torch.optim.lr_scheduler.LRScheduler.load_state_dict", True)]
+    assert facts.gaps() == []
