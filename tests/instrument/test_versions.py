@@ -70,6 +70,23 @@ def old(new: Path) -> Path:
     return new
 
 
+def test_what_version_2_did_not_record_is_unknown(new: Path):
+    lacking = "loss_graph", "forward_reached", "layer_gradient", "forward_argument", "attention_call"
+    for name in (*lacking, "scheduler_loaded"):
+        (new / "facts" / f"{name}.parquet").unlink()
+    (process,) = json.loads((new / "run.json").read_text())["processes"]
+    process["covers"] = [name for name in process["covers"] if name not in lacking]
+    edit(new, schema=2, processes=[process])
+    found = coverage(open_run(new))
+    assert not found.recorded & {*lacking, "scheduler_loaded"} and "module_call" in found.recorded
+    assert {gap.relation for gap in found.gaps if "older version" in gap.why} == {
+        *lacking,
+        "scheduler_loaded",
+    }
+    # version 2 told itself when sampled relations were looked at
+    assert len([gap for gap in found.gaps if gap.relation == "module_call"]) == 1
+
+
 def test_what_an_older_run_has_is_read(old: Path):
     run = open_run(old)
     assert set(BY_NAME) | {"mine"} == set(run.relations())

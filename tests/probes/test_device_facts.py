@@ -19,7 +19,7 @@ ROUNDED = frozenset({"norm", "loss", "low", "high"})
 #: Relations whose facts are made of values, and those that wait for them.
 READ = (
     *("param_state", "buffer_state", "gradient", "gradient_point", "update", "optimizer_state"),
-    *("accumulate", "backward", "forward", "optimizer_step", "param_group", "step"),
+    *("accumulate", "backward", "forward", "forward_argument", "optimizer_step", "param_group", "step"),
 )
 
 
