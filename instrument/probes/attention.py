@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tcrules.instrument.probes.compiling import in_graph
 from tcrules.instrument.probes.context import context, in_backward
 from tcrules.instrument.probes.patching import Gate, argument
+from tcrules.instrument.probes.transforms import WHY, in_transform
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Attention:
             return None
         if in_graph() or (context.root is None and in_backward()):
             return None  # inside of compiled code, or computed again by a checkpoint
+        if in_transform():
+            self.shared.session.gap("attention_call", WHY)
+            return None
         step = self.shared.clock.step
         if context.root is None and not self.shared.governor.looks(step, "attention_call"):
             return None

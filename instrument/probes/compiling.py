@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 WHY = "calls inside of compiled code are not seen"
 WHY_OPAQUE = "scripted and traced models are opaque"
 #: Facts of what happens inside a forward; and, where a function is compiled, of what it may call.
-INSIDE = ("module_call", "dropout_call", "loss_call", "call", "signature")
-RUNNING = ("forward", "param_state", "buffer_state", "rng", "trainability", "tie_state")
-CALLED = (*RUNNING, "backward", "accumulate", "optimizer_step", "zero_grad", "clip")
+INSIDE = (
+    *("module_call", "layer_gradient", "dropout_call", "attention_call", "loss_call"),
+    *("call", "signature"),
+)
+RUNNING = (
+    *("forward", "forward_argument", "forward_reached", "param_state", "buffer_state", "rng"),
+    *("trainability", "tie_state"),
+)
+CALLED = (*RUNNING, "backward", "loss_graph", "accumulate", "optimizer_step", "zero_grad", "clip")
 STRUCTURE = ("module", "parameter", "buffer", "tie")
 #: Graphs of `torch.fx` run as Python code from files of this name.
 _GENERATED = "<eval_with_key>"

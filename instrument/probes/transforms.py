@@ -13,15 +13,9 @@ if TYPE_CHECKING:
 WHY = "calls under torch.func transforms are not recorded"
 #: Tensors have no data while a transform runs, and it computes gradients without a backward pass.
 INSIDE = (
-    "forward",
-    "module_call",
-    "dropout_call",
-    "loss_call",
-    "rng",
-    "buffer_state",
-    "param_state",
-    "backward",
-    "accumulate",
+    *("forward", "forward_argument", "forward_reached", "module_call", "layer_gradient"),
+    *("dropout_call", "attention_call", "loss_call", "rng", "buffer_state", "param_state"),
+    *("backward", "loss_graph", "accumulate"),
 )
 #: What is described when a model first runs otherwise.
 STRUCTURE = ("module", "parameter", "buffer", "trainability", "tie", "tie_state")

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-HIDDEN = {"module_call", "dropout_call", "loss_call", "call", "signature"}
+HIDDEN = {
+    *("module_call", "layer_gradient", "dropout_call", "attention_call"),
+    *("loss_call", "call", "signature"),
+}
 
 
 def model() -> nn.Module:
