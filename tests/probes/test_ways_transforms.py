@@ -49,7 +49,10 @@ def test_compiled_models(same: Any, backend: str, what: str):
     # what runs inside is unknown, not absent
     assert facts.gaps("relation", "why") == [
         (relation, WHY_COMPILED)
-        for relation in ("module_call", "dropout_call", "loss_call", "call", "signature")
+        for relation in (
+            *("module_call", "layer_gradient", "dropout_call", "attention_call"),
+            *("loss_call", "call", "signature"),
+        )
     ]
     if what != "in place":  # of a container of torch's own dynamo then compiles nothing, with us or without
         assert facts("module_call") == facts("dropout_call") == []
