@@ -80,7 +80,7 @@ def find_files(library: Callable[[str], Path | None] | None = None) -> Finder:
             candidates += [shipped] if shipped is not None else []
         for candidate in candidates:
             if candidate.is_file():
-                return Source(os.path.normpath(candidate), _text(candidate))
+                return Source(os.path.normpath(candidate), rule_text(candidate))
         return None
 
     return find
@@ -90,8 +90,12 @@ class Unreadable(Exception):
     """A rule file that is there and cannot be read; says why."""
 
 
-def _text(path: Path) -> str:
-    """The text of a rule file. Raises Unreadable."""
+def rule_text(path: Path) -> str:
+    """The text of a rule file.
+
+    Raises:
+        Unreadable: it is too large, no text, or the system refuses it.
+    """
     try:
         if path.stat().st_size > 4 * LIMITS.characters:
             raise Unreadable(f"it has more than {LIMITS.characters:,} characters")

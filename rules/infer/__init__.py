@@ -43,23 +43,26 @@ def infer(
         jobs: cores to read runs with; with more than one, in processes of their own.
 
     Raises:
-        InferError: there is nothing to learn from, or no rule was found.
+        InferError: there is nothing to learn from, no rule was found, or the earlier file cannot be read.
         RunError: a run cannot be read.
         Interrupted: by the user; what was read so far is kept beside the runs.
         TcrError: a template has faults, or the earlier file has.
-        OSError: the earlier file cannot be read.
     """
     from tcrules.rules.infer.collect import Means, collect
     from tcrules.rules.infer.inputs import distinct, doubts, require_training
     from tcrules.rules.infer.judging import judges
     from tcrules.rules.infer.learn import learn
     from tcrules.rules.infer.templates import load_templates
-    from tcrules.rules.infer.update import update
+    from tcrules.rules.infer.update import read_earlier, update
     from tcrules.rules.infer.write import write
 
-    before = None if earlier is None else earlier.read_text(encoding="utf-8")
+    before = None if earlier is None else read_earlier(earlier)
     given, chosen = distinct(runs), means or Means()
     loaded = load_templates(templates)
+    if not loaded.trees:
+        raise InferError(
+            "the template files have no template", "a template begins with `template name(?A: type) …`"
+        )
     collected = collect(given.paths, loaded, progress, chosen, jobs)
     require_training(collected)
     found = collected.runs
@@ -74,5 +77,5 @@ def infer(
             dropped,
         )
     text = write(lessons.rules, loaded, found)
-    changes = None if before is None else update(before, text, loaded.definitions, str(earlier))
+    changes = None if before is None else update(before, text, loaded.definitions)
     return Inferred(changes.text if changes else text, len(lessons.rules), dropped, warnings, changes)

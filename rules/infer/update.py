@@ -6,12 +6,15 @@ import difflib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from tcrules.engine.analyse.imports import Unreadable, rule_text
 from tcrules.grammar import ast, parse, print_program, print_statement
 from tcrules.grammar.diagnostics import TcrError
 from tcrules.rules.infer.definitions import Definition, Definitions, definitions, subject_of
+from tcrules.rules.infer.model import InferError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
 LEARNED = "learned"
 
@@ -39,16 +42,28 @@ class Update:
     kept: int
 
 
-def update(old: str, new: str, templates: Definitions, path: str = "") -> Update:
-    """Compare a learned file with an earlier one; `templates` is what their files define.
+def read_earlier(path: Path) -> tuple[ast.Statement, ...]:
+    """The statements of a file that was learned before.
+
+    Raises:
+        InferError: the file cannot be read.
+        TcrError: it cannot be parsed.
+    """
+    try:
+        return _statements(rule_text(path), str(path))
+    except Unreadable as fault:
+        raise InferError(
+            f"cannot read '{path}': {fault}", "give a rule file that was learned before"
+        ) from fault
+
+
+def update(before: Sequence[ast.Statement], new: str, templates: Definitions) -> Update:
+    """Compare a learned file with the statements of an earlier one; `templates` is what their files define.
 
     A rule is learned if it is tagged so; what a rule says counts, not how many instances it held for. Rules without
     the tag, suppressions and declarations of the old file are kept.
-
-    Raises:
-        TcrError: the old file cannot be parsed.
     """
-    before, after = _statements(old, path), _statements(new, "")
+    after = _statements(new, "learned.tcr")
     was, now = ({rule.id: rule for rule in _learned(several)} for several in (before, after))
     changes = [_change("added", None, now[name]) for name in sorted(now.keys() - was.keys())]
     changes += [
@@ -121,4 +136,4 @@ def _change(kind: str, old: ast.Invariant | None, new: ast.Invariant | None) -> 
     )
 
 
-__all__ = ["Change", "Update", "update"]
+__all__ = ["Change", "Update", "read_earlier", "update"]

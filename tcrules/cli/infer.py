@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tcrules.cli.common import Decorated, remark, result_console, selection, suggest
+from tcrules.cli.main import INTERRUPTED
 from tcrules.cli.progress import part_bar
 from tcrules.cli.writing import write_whole
 from tcrules.rules.infer.options import STAGES, Options, thresholds
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from tcrules.rules.infer.model import Dropped
     from tcrules.rules.infer.update import Update
 
-#: Exit code of a command that Ctrl-C ended, as shells have it.
-INTERRUPTED = 130
 EPILOG = """\b
 Examples:
   tcrules infer --runs runs/a runs/b runs/c -o project.tcr
@@ -58,25 +57,25 @@ class ManyValues(click.Command):
 def repeated(args: list[str], option: str) -> list[str]:
     """Each value after `option` with the option before it, as click wants it.
 
+    Raises:
+        BadOptionUsage: there is no value.
+
     >>> repeated(["--runs", "a", "b", "-o", "f"], "--runs")
     ['--runs', 'a', '--runs', 'b', '-o', 'f']
     """
     expanded: list[str] = []
     inside = fresh = False
-    for arg in args:
-        if arg == option:
-            inside = fresh = True
-            continue
+    for arg in (*args, "-"):
         if inside and not arg.startswith("-"):
             expanded += [option, arg]
             fresh = False
             continue
-        if fresh:
-            # Leave the bare option for click to complain about.
-            expanded.append(option)
-        inside = fresh = False
-        expanded.append(arg)
-    return [*expanded, option] if fresh else expanded
+        if fresh:  # click would take the next option for the value
+            raise click.BadOptionUsage(option, f"Option '{option}' requires an argument.")
+        inside = fresh = arg == option
+        if not inside:
+            expanded.append(arg)
+    return expanded[:-1]
 
 
 def threshold_options(command: Decorated) -> Decorated:

@@ -10,6 +10,9 @@ import click
 
 from tcrules import __version__
 
+#: Exit code of a command that Ctrl-C ended, as shells have it: 1 would mean that there are violations.
+INTERRUPTED = 130
+
 
 class Entry(NamedTuple):
     """Where a command lives and what it does in a few words."""
@@ -82,6 +85,9 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("tcrules: interrupted", err=True)
+            sys.exit(INTERRUPTED)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

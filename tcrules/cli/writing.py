@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tcrules.cli.faults import Refusal
@@ -25,8 +26,11 @@ def write_whole(path: Path, text: str) -> None:
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o777)
         os.replace(temporary, target)
-    except OSError as fault:
-        temporary.unlink(missing_ok=True)
+    except BaseException as fault:  # Ctrl-C as well
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(fault, OSError):
+            raise
         raise Refusal(
             f"error: '{path}' cannot be written: {fault.strerror or fault}", "give another file with -o"
         ) from fault

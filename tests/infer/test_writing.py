@@ -118,7 +118,9 @@ def test_learning_again_tells_what_changes_and_keeps_what_is_by_hand(reference: 
     assert found.kept == 4 and found.same == first.rules - len(changed)
     assert found.text.startswith('import "other.tcr"') and "suppress learned-gone" in found.text
     assert "invariant learned-gone" not in found.text and found.text.count("far(step: S) :-") == 1
-    again = update(found.text, found.text, definitions(()))
+    parsed = parse(found.text, "old.tcr").program
+    assert parsed is not None
+    again = update(parsed.statements, found.text, definitions(()))
     assert again.changes == () and again.text == found.text
 
 
