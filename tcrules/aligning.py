@@ -1,7 +1,8 @@
 """Where a run parts from a reference run: calls aligned by step, call path and ordinal, then facts.
 
 Calls come first: a program that makes other calls does something else, whatever its numbers. Where all calls agree,
-the first fact that differs counts, fingerprints and other real numbers left out: another seed changes them all.
+the first fact that differs counts, fingerprints and other real numbers left out: another seed changes them all. These
+count last, and only where both runs begin with the same data, parameters and random numbers.
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+    from tcrules.diffing import Difference
     from tcrules.instrument.runs import RunFolder
 
 #: A call as it is recognised in another run: the calls around it from the outermost on, itself, and its number among
 #: those of its step that have the same path.
 Key: TypeAlias = "tuple[tuple[tuple[str, str], ...], int]"
 
+#: What differs in the first step where another seed was given, or other data.
+_SEEDED = frozenset({"seed", "rng", "worker_rng", "batch", "batch_sample", "param_state"})
 #: What tensors are called depends on what else a program makes: a call on one is known by its place.
 _TENSOR = "torch.Tensor."
 _OBJECT = f"CASE WHEN starts_with(api, '{_TENSOR}') THEN '' ELSE object END"
@@ -134,9 +138,21 @@ def _of_facts(run: Path, reference: Path) -> Parting | None:
     found = compare(run, reference, measured=False)
     # what was different before training began acts on all steps; settings of the command line may be anything
     built = (one for one in found.differences if one.first_step is None and one.relation != "config")
-    first = next(built, None) or found.divergence or next(iter(found.differences), None)
+    first = next(built, None) or found.divergence
+    what = "the same calls, but other facts"
     if first is None:
-        return None
+        first, what = _of_values(run, reference), "the same calls, but other values"
+    return None if first is None else _between(str(reference), first, what)
+
+
+def _of_values(run: Path, reference: Path) -> Difference | None:
+    """The first difference in values of two runs that begin alike; None where they do not, or nothing differs."""
+    found = compare(run, reference)
+    begin = [one.relation for one in found.differences if one.first_step == 0]
+    return None if _SEEDED.intersection(begin) else found.divergence
+
+
+def _between(reference: str, first: Difference, what: str) -> Parting:
     example = first.examples[0]
     about = dict(example.about)
     step, rank = first.first_step, int(about.get("rank", 0))
@@ -150,5 +166,4 @@ def _of_facts(run: Path, reference: Path) -> Parting | None:
         told = ", ".join(f"{name}: {value}" for name, value in values)
         label = f"{first.relation}({', '.join(part for part in (named, told) if part)})"
         sides.append(Side(label, place, step, rank, fact=Evidence(first.relation, fact) if fact else None))
-    what = "the same calls, but other facts"
-    return Parting(str(reference), step, rank, what, "", sides[0], sides[1])
+    return Parting(reference, step, rank, what, "", sides[0], sides[1])

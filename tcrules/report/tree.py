@@ -45,7 +45,7 @@ _WORDS = {
     "unmet": "does not hold: ",
     "found": "found: ",
     "note": "note: ",
-    "parts": "parts from the reference run at ",
+    "parts": "parts from the reference run: ",
     "here": "this run: ",
     "there": "reference run: ",
     "should follow": "should be after ",

@@ -85,19 +85,29 @@ def test_where_facts_part(runs: Path, tmp_path: Path):
     assert "2.bias" in found.there.label
 
 
+def test_where_values_part_of_runs_that_begin_alike(runs: Path, tmp_path: Path):
+    query = "SELECT * REPLACE (if(step >= 3, loss + 1, loss) AS loss) FROM facts"
+    found = parting(changed(runs / "fixed", tmp_path / "other", "backward", query), runs / "fixed")
+    assert found is not None and (found.step, found.what) == (3, "the same calls, but other values")
+    assert found.here is not None and found.here.label.startswith("backward(loss: ")
+
+
 def test_another_seed_is_no_difference(runs: Path, tmp_path: Path):
-    query = "SELECT * REPLACE (loss + 1 AS loss) FROM facts"
-    assert parting(changed(runs / "fixed", tmp_path / "other", "backward", query), runs / "fixed") is None
+    other = changed(
+        runs / "fixed", tmp_path / "one", "backward", "SELECT * REPLACE (loss + 1 AS loss) FROM facts"
+    )
+    other = changed(other, tmp_path / "two", "param_state", "SELECT * REPLACE (data + 1 AS data) FROM facts")
+    assert parting(other, runs / "fixed") is None
 
 
 def test_tree_and_pictures(runs: Path):
     words = ("explain", runs / "faulty", "V1", "--against", runs / "fixed")
     tree = command(*words).stdout
     assert (
-        "parts from the reference run at step 0" in tree and "a call of the reference run is missing" in tree
+        "parts from the reference run: step 0" in tree and "a call of the reference run is missing" in tree
     )
     assert "reference run: step 0: torch.optim.Optimizer.zero_grad()" in tree and "train.py:11" in tree
-    assert tree.index("parts from") < tree.index("missing:")
+    assert tree.index("parts from") < tree.index("does not hold:")
     assert 'shape="diamond"' in command(*words, "--dot").stdout
     picture = ElementTree.fromstring(command(*words, "--svg").stdout)
     kinds = {group.get("class") for group in picture.iter() if group.tag.endswith("}g")}
@@ -123,7 +133,7 @@ def test_equal_runs_are_said_to_be(runs: Path):
 def test_page_marks_it(runs: Path, tmp_path: Path):
     page = tmp_path / "page.html"
     command("report", runs / "faulty", "--against", runs / "fixed", "-o", page)
-    assert "parts from the reference run at step 0" in page.read_text("utf-8")
+    assert "parts from the reference run: step 0" in page.read_text("utf-8")
 
 
 def test_no_run_is_refused(runs: Path, tmp_path: Path):
