@@ -19,7 +19,6 @@ from tcrules.report.graph import GraphBuilder
 from tcrules.report.links import object_links, single_component
 from tcrules.report.model import GapNote, Report, RuleText, Suppressed, Violation
 from tcrules.report.roots import OBJECT_TYPES, Witness, mark_roots, phase, site
-from tcrules.report.tree import as_tree
 from tcrules.rules.catalogue import read_documentation
 from tcrules.rules.coverage import known_facts, spelled_out
 from tcrules.selection import Selection, load_query, load_selection
@@ -28,8 +27,6 @@ from tcrules.suppressing import Sorted, sort_out
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from rich.tree import Tree
 
     from tcrules.engine.facts import Coverage
     from tcrules.engine.ir import Body, Fact, Invariant, Program, Value
@@ -136,15 +133,13 @@ def causal_graph(checked: Checked, violation: Violation, parted: Parting | None 
     return violation_graph(builder, violation, proof, links, parted)
 
 
-def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[Tree | None, int]:
-    """Why no facts of a run satisfy literals, as a tree; None, and the number of bindings, if some do."""
+def why_not_in(path: Path, literals: str, selection: Selection) -> tuple[tuple[Graph, str] | None, int]:
+    """Why no facts of a run satisfy literals: a graph and its root; None, and the number of bindings, if some do."""
     run = open_run(path)
     program, query = load_query(literals, selection, run.user_relations())
     with open_store(run.facts, program) as store:
         found = missing_graph(program, store, query.each, literals, known_facts(run))
-        if found is None:
-            return None, len(store.query(query.each)[1])
-        return as_tree(*found), 0
+        return found, 0 if found is not None else len(store.query(query.each)[1])
 
 
 def _report(run: RunFolder, found: runs.Coverage, program: Program, store: Store, breaches: Sorted) -> Report:

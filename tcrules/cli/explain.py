@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tcrules.checking import Checked
     from tcrules.engine.ir import Value
+    from tcrules.report.graph import Graph
     from tcrules.report.model import Violation
     from tcrules.selection import Selection
 
@@ -65,7 +66,7 @@ def command(
     """
     chosen = selection(rule_files, library, only, params)
     if why_not is not None:
-        _show_why_not(run, why_not, chosen)
+        _show_why_not(run, why_not, chosen, form or "tree")
     else:
         show_violation(run, chosen, violation, form or "tree", against)
 
@@ -92,24 +93,8 @@ def show_violation(
         parted = None if against is None else parting(run, against)
         graph, root = causal_graph(checked, violation, parted)
         others = [other.id for other in checked.report.violations if other.id != violation.id]
-    if form == "json":
-        import json
-
-        from tcrules.report.dot import as_data
-
-        click.echo(json.dumps(as_data(graph), indent=2, ensure_ascii=False))
-    elif form == "dot":
-        from tcrules.report.dot import as_dot
-
-        click.echo(as_dot(graph, f"{run} {violation.id}"))
-    elif form == "svg":
-        from tcrules.report.svg import as_svg
-
-        click.echo(as_svg(graph, f"{run} {violation.id}"))
-    else:
-        from tcrules.report.tree import as_tree
-
-        result_console().print(as_tree(graph, root))
+    _show(graph, root, form, f"{run} {violation.id}")
+    if form == "tree":
         excuse = next((i.excuse for i in checked.report.suppressed if i.violation.id == violation.id), None)
         if excuse is not None:
             remark(f"tcrules: suppressed, because: {excuse.reason} ({excuse.place})")
@@ -120,6 +105,28 @@ def show_violation(
         suggest(f"tcrules rules {violation.rule}", "what the rule says and why")
     if others and form == "tree":
         suggest(f"tcrules explain {run} {others[0]}", f"{len(others)} more")
+
+
+def _show(graph: Graph, root: str, form: str, title: str) -> None:
+    """Print a graph as a tree, a picture, DOT or JSON."""
+    if form == "json":
+        import json
+
+        from tcrules.report.dot import as_data
+
+        click.echo(json.dumps(as_data(graph), indent=2, ensure_ascii=False))
+    elif form == "dot":
+        from tcrules.report.dot import as_dot
+
+        click.echo(as_dot(graph, title))
+    elif form == "svg":
+        from tcrules.report.svg import as_svg
+
+        click.echo(as_svg(graph, title))
+    else:
+        from tcrules.report.tree import as_tree
+
+        result_console().print(as_tree(graph, root))
 
 
 def _find(checked: Checked, name: str | None) -> Violation:
@@ -136,13 +143,16 @@ def _find(checked: Checked, name: str | None) -> Violation:
     raise Refusal(f"error: there is no violation '{name}'", f"violations of this run: {names}")
 
 
-def _show_why_not(run: Path, literals: str, chosen: Selection) -> None:
+def _show_why_not(run: Path, literals: str, chosen: Selection, form: str) -> None:
     from tcrules.checking import why_not_in
 
-    tree, answers = why_not_in(run, literals, chosen)
-    if tree is None:
+    found, answers = why_not_in(run, literals, chosen)
+    if found is None:
         click.echo(f"it does hold, with {answers} {'binding' if answers == 1 else 'bindings'}")
         suggest(f"tcrules query {run} '{literals}'", "see them")
         return
-    result_console().print(tree)
-    remark("tcrules: shown is how far the literals can be satisfied, from the first on, and what comes near")
+    _show(*found, form, f"{run}: {literals}")
+    if form == "tree":
+        remark(
+            "tcrules: shown is how far the literals can be satisfied, from the first on, and what comes near"
+        )

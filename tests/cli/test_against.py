@@ -103,9 +103,7 @@ def test_another_seed_is_no_difference(runs: Path, tmp_path: Path):
 def test_tree_and_pictures(runs: Path):
     words = ("explain", runs / "faulty", "V1", "--against", runs / "fixed")
     tree = command(*words).stdout
-    assert (
-        "parts from the reference run: step 0" in tree and "a call of the reference run is missing" in tree
-    )
+    assert "parts from the reference run: step 0" in tree and "a call of the reference run is missing" in tree
     assert "reference run: step 0: torch.optim.Optimizer.zero_grad()" in tree and "train.py:11" in tree
     assert tree.index("parts from") < tree.index("does not hold:")
     assert 'shape="diamond"' in command(*words, "--dot").stdout

@@ -61,7 +61,12 @@ def test_formats_of_other_tools(runs: Path, form: str, begin: str):
 
 
 @pytest.mark.parametrize(
-    ("schema", "command"), [("report", ("check", "--format", "json")), ("explanation", ("explain", "--json"))]
+    ("schema", "command"),
+    [
+        ("report", ("check", "--format", "json")),
+        ("explanation", ("explain", "--json")),
+        ("explanation", ("explain", "--json", "--why-not", "zero_grad(step: 1)")),
+    ],
 )
 def test_shipped_schemas(runs: Path, schema: str, command: tuple[str, ...]):
     told = json.loads((files("tcrules.report") / "schemas" / f"{schema}.json").read_text("utf-8"))

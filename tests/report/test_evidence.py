@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from tcrules.engine import naive
 from tcrules.engine.check import naive_check
@@ -24,6 +27,10 @@ from tcrules.report.model import Violation
 from tcrules.report.origins import ORIGINS
 
 from .evidence import READS, faults_of
+
+SCHEMA = jsonschema.Draft202012Validator(
+    json.loads((files("tcrules.report") / "schemas" / "explanation.json").read_text("utf-8"))
+)
 
 
 def breaches(path: Path) -> Iterator[tuple[Program, naive.Model, Invariant, dict]]:
@@ -63,7 +70,9 @@ def test_explanations_of_the_shipped_rules(path: Path):
         assert proof is not None and check_violation(proof, program, model) == []
         links = object_links(program.predicates, model)
         graph, _ = violation_graph(GraphBuilder(program, model), shown(rule), proof, links)
-        assert faults_of(as_data(graph), find_in(program, model)) == []
+        data = as_data(graph)
+        assert faults_of(data, find_in(program, model)) == []
+        SCHEMA.validate(data)
         seen += 1
     assert seen
 

@@ -12,6 +12,7 @@ from tcrules.report.explaining import missing_graph
 
 from .asking import asked
 from .evidence import faults_of
+from .test_evidence import SCHEMA
 
 #: Two steps: forward, backward with a call inside, step; the second without zero_grad.
 CALLS = """
@@ -87,6 +88,7 @@ def graph_of(facts: str, ask: str) -> tuple[dict[str, Any], list[str]]:
     missing = missing_graph(program, model, query.each, ask)
     assert missing is not None
     data = as_data(missing[0])
+    SCHEMA.validate(data)
 
     def find(relation: str, number: int) -> dict[str, Any] | None:
         names = [column.name for column in program.predicates[relation].columns]
