@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import duckdb
+import numpy as np
 import pytest
 from tcrules.engine.sql_values import SQL_TYPES
-from tcrules.instrument.schema import RELATIONS, SCHEMA_VERSION, TYPES
+from tcrules.instrument.schema import RELATIONS, SCHEMA_VERSION, TYPES, Relation
 from tcrules.rules.infer import judging
 
 from .helping import NEUTRAL, Facts
 from .loop import training
 
 MakeRun: TypeAlias = Callable[..., Path]
+
+ARRAYS = {"int": "int64", "float": "float64", "bool": "bool", "string": "object"}
+
+
+@cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect()
+
+
+@cache
+def _empty_files() -> dict[str, bytes]:
+    """What the file of a relation without facts has in it: most relations of most runs."""
+    files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for relation in RELATIONS:
+            file = Path(folder) / f"{relation.name}.parquet"
+            _write_facts(file, relation, (), 0)
+            files[relation.name] = file.read_bytes()
+    return files
+
+
+def _write_facts(file: Path, relation: Relation, rows: Sequence[Mapping[str, Any]], known: int) -> None:
+    """A relation in columns, which DuckDB takes thirty times faster than rows."""
+    assert {name for given in rows for name in given} <= set(relation.column_names()), relation.name
+    columns = {"fact": np.arange(known + 1, known + 1 + len(rows))}
+    kinds = {"fact": "BIGINT"}
+    for column in relation.columns:
+        base = TYPES[column.type]
+        values = [given.get(column.name, NEUTRAL[base]) for given in rows]
+        columns[column.name] = np.array(values, dtype=ARRAYS[base])
+        kinds[column.name] = SQL_TYPES[base]
+    listed = ", ".join(f'"{name}"::{kind} AS "{name}"' for name, kind in kinds.items())
+    _connection().register("given", columns)
+    _connection().execute(f"COPY (SELECT {listed} FROM given) TO '{file}'")
+    _connection().unregister("given")
 
 
 def write_run(
@@ -33,20 +71,14 @@ def write_run(
     """
     (path / "facts").mkdir(parents=True)
     fact = 0
-    with duckdb.connect() as connection:
-        for relation in RELATIONS:
-            columns = [(c.name, SQL_TYPES[TYPES[c.type]], NEUTRAL[TYPES[c.type]]) for c in relation.columns]
-            declared = ", ".join(f'"{name}" {kind}' for name, kind, _ in columns)
-            connection.execute(f'CREATE TABLE "{relation.name}" (fact BIGINT, {declared})')
-            rows = []
-            for given in facts.get(relation.name, ()):
-                fact += 1
-                assert set(given) <= set(relation.column_names()), (relation.name, given)
-                rows.append([fact, *(given.get(name, neutral) for name, _, neutral in columns)])
-            if rows:
-                marks = ", ".join("?" * (len(columns) + 1))
-                connection.executemany(f'INSERT INTO "{relation.name}" VALUES ({marks})', rows)
-            connection.execute(f"COPY \"{relation.name}\" TO '{path / 'facts'}/{relation.name}.parquet'")
+    for relation in RELATIONS:
+        rows = facts.get(relation.name, ())
+        file = path / "facts" / f"{relation.name}.parquet"
+        if rows:
+            _write_facts(file, relation, rows, fact)
+            fact += len(rows)
+        else:
+            file.write_bytes(_empty_files()[relation.name])
     trainer = {"role": "trainer", "rank": 0, "ended": True, "covers": [r.name for r in RELATIONS], "user": []}
     manifest = {
         "format": "tcrules-run", "command": command, "schema": SCHEMA_VERSION,

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner, Result
+from tcrules.instrument.schema import SCHEMA_VERSION
 from tcrules.rules.infer.cache import CACHE
 
 from tcrules.cli import infer as infer_module
@@ -118,7 +119,9 @@ def test_runs_of_several_versions(runs: list[Path], output: Path) -> None:
 
 def test_runs_with_facts_of_several_versions(runs: list[Path], output: Path) -> None:
     manifest(runs[0], schema=1)
-    learned(call(runs, output), output, r"different versions of facts \(1: own1; 2: own2, own3\)")
+    learned(
+        call(runs, output), output, rf"different versions of facts \(1: own1; {SCHEMA_VERSION}: own2, own3\)"
+    )
 
 
 def test_a_run_that_was_cut_off(make_run: MakeRun, runs: list[Path], output: Path) -> None:
