@@ -111,6 +111,7 @@ ORIGINS: tuple[Origin, ...] = (
     _reads("buffer_state", "checkpoint_tensor", "buffer=name before=data", wrote=_HELD),
     # modes and inputs
     _reads("forward", "mode_change", "module training", "begin=at"),
+    _reads("forward_reached", "forward", "forward=call"),
     _reads("forward", "batch", "loader", "begin=at", (0, 1)),
     _reads("batch_use", "batch", "loader epoch index"),
     _reads("batch_field", "batch", "loader epoch index"),

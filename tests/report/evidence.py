@@ -71,6 +71,7 @@ READS: dict[tuple[str, str], Callable[[Row, Row], bool]] = {
         (w["name"], w["data"], w["point"]) == (r["buffer"], r["before"], "held")
     ),
     ("forward", "mode_change"): lambda r, w: _same("module", "training")(r, w) and w["at"] < r["begin"],
+    ("forward_reached", "forward"): lambda r, w: r["rank"] == w["rank"] and r["forward"] == w["call"],
     ("forward", "batch"): lambda r, w: _same("loader")(r, w) and w["at"] < r["begin"] and _step_before(r, w),
     ("batch_use", "batch"): _same("loader", "epoch", "index"),
     ("batch_field", "batch"): _same("loader", "epoch", "index"),
