@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import traceback
+from contextlib import suppress
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,7 +63,7 @@ class Runs(ThreadingHTTPServer):
     def page(self, run: Path) -> str:
         """The page of a run as HTML."""
         with self._one_at_a_time:
-            changed = (run / "run.json").stat().st_mtime
+            changed = _changed(run)
             known = self._pages.get(run)
             if known is None or known[0] != changed:
                 known = self._pages[run] = changed, page_of(run, self.selection)[0]
@@ -107,6 +108,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass  # the terminal is for faults
+
+
+def _changed(run: Path) -> float:
+    """When something was written last: a run that goes on writes segments."""
+    found = 0.0
+    for path in (run / "run.json", *run.glob("segments/*/*")):
+        with suppress(FileNotFoundError):  # segments go away when a run is sealed
+            found = max(found, path.stat().st_mtime)
+    return found
 
 
 def _row(name: str, run: Overview) -> str:

@@ -13,7 +13,6 @@ from tcrules.cli.common import (
     remark,
     result_console,
     run_argument,
-    selection,
     selection_options,
     suggest,
 )
@@ -22,7 +21,6 @@ from tcrules.grammar.records import collector_paused
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tcrules.engine.ir import Value
     from tcrules.selection import Selection
 
 #: Formats for programs; each but the first is a module of the report's folder.
@@ -57,10 +55,7 @@ Exit codes: 0 nothing of severity error or warning, 1 something, 2 could not che
 @limited
 def command(
     run: Path,
-    rule_files: tuple[Path, ...],
-    library: bool | None,
-    only: tuple[str, ...],
-    params: dict[str, Value],
+    chosen: Selection,
     form: str,
     follow: bool,
     profile: bool,
@@ -70,7 +65,6 @@ def command(
 
     With --follow, violations of a run that goes on are told on stderr while it does, and the report comes at its end.
     """
-    chosen = selection(rule_files, library, only, params)
     if follow:
         from tcrules.cli.live import follow_run
 

@@ -44,10 +44,19 @@ param_option = click.option(
 
 
 def selection_options(command: Decorated) -> Decorated:
-    """The options that select rules."""
+    """The options that select rules; the command gets what they choose, with the settings, as `chosen`."""
+
+    @wraps(command)
+    def run(
+        *args: Any, rule_files: tuple[Path, ...], library: bool | None, only: tuple[str, ...],
+        params: dict[str, Value], **options: Any,
+    ) -> Any:  # fmt: skip
+        return command(*args, chosen=selection(rule_files, library, only, params), **options)
+
+    chosen = cast("Decorated", run)
     for option in (param_option, only_option, library_option, rules_option):
-        command = option(command)
-    return command
+        chosen = option(chosen)
+    return chosen
 
 
 def selection(

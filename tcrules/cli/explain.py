@@ -12,17 +12,16 @@ from tcrules.cli.common import (
     remark,
     result_console,
     run_argument,
-    selection,
     selection_options,
     suggest,
 )
 from tcrules.cli.faults import Refusal
+from tcrules.grammar.records import collector_paused
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tcrules.checking import Checked
-    from tcrules.engine.ir import Value
     from tcrules.report.graph import Graph
     from tcrules.report.model import Violation
     from tcrules.selection import Selection
@@ -52,10 +51,7 @@ Examples:
 def command(
     run: Path,
     violation: str | None,
-    rule_files: tuple[Path, ...],
-    library: bool | None,
-    only: tuple[str, ...],
-    params: dict[str, Value],
+    chosen: Selection,
     form: str | None,
     why_not: str | None,
     against: Path | None,
@@ -64,11 +60,11 @@ def command(
 
     Without a name, the first violation of the report is explained.
     """
-    chosen = selection(rule_files, library, only, params)
     if why_not is not None:
         _show_why_not(run, why_not, chosen, form or "tree")
     else:
-        show_violation(run, chosen, violation, form or "tree", against)
+        with collector_paused():  # the rules stay until the end
+            show_violation(run, chosen, violation, form or "tree", against)
 
 
 def show_violation(

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import limits, remark, selection, selection_options
+from tcrules.cli.common import limits, remark, selection_options
 from tcrules.cli.record import command_settings, cost_options
 
 if TYPE_CHECKING:
-    from tcrules.engine.ir import Value
+    from tcrules.selection import Selection
 
 EPILOG = """\b
 Examples:
@@ -53,10 +53,7 @@ def command(
     output: Path | None,
     overwrite: bool,
     training: tuple[str, ...],
-    rule_files: tuple[Path, ...],
-    library: bool | None,
-    only: tuple[str, ...],
-    params: dict[str, Value],
+    chosen: Selection,
     overhead: float | None,
     warm_up: int,
     live: bool,
@@ -75,7 +72,7 @@ def command(
     from tcrules.engine.limits import within
     from tcrules.selection import load_selection, needed
 
-    chosen, most = selection(rule_files, library, only, params), limits()
+    most = limits()
     # A faulty rule file is reported before hours of training, not after.
     program = load_selection(chosen)
     relations = sorted(needed(program))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tcrules.cli.common import limited, remark, selection, selection_options
+from tcrules.cli.common import limited, remark, selection_options
 from tcrules.cli.faults import Refusal
 
 if TYPE_CHECKING:
-    from tcrules.engine.ir import Value
+    from tcrules.selection import Selection
 
 EPILOG = """\b
 Examples:
@@ -24,7 +24,11 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument(
-    "folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="DIR…"
+    "folders",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR…",
 )
 @selection_options
 @click.option(
@@ -34,10 +38,7 @@ Examples:
 @limited
 def command(
     folders: tuple[Path, ...],
-    rule_files: tuple[Path, ...],
-    library: bool | None,
-    only: tuple[str, ...],
-    params: dict[str, Value],
+    chosen: Selection,
     port: int,
     opened: bool,
 ) -> None:
@@ -45,17 +46,20 @@ def command(
 
     Nothing is written, and nobody but this machine is answered.
     """
+    from tcrules.selection import load_selection
     from tcrules.serving import Runs
 
+    load_selection(chosen)  # a fault in the rules is told now, not with each page
     try:
-        server = Runs(folders, selection(rule_files, library, only, params), port)
+        server = Runs(folders, chosen, port)
     except OSError as fault:
         raise Refusal(
             f"error: port {port} cannot be used: {fault.strerror}", "give another one with --port"
         ) from fault
     with server, contextlib.suppress(KeyboardInterrupt):
         click.echo(server.address)
-        remark("tcrules: Ctrl-C ends it")
-        if opened:
-            webbrowser.open(server.address)
+        found = len(server.found())
+        remark(f"tcrules: {found or 'no'} {'run' if found == 1 else 'runs'} so far; Ctrl-C ends it")
+        if opened and not webbrowser.open(server.address):
+            remark("tcrules: no browser was found; open the address by hand")
         server.serve_forever()

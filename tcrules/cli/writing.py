@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file in the place of what was there, which stays as it is if that fails.
+    """Write a text file in the place of what was there, which stays as it is if that fails; devices are written to.
+
+    What cannot be UTF-8 becomes a question mark.
 
     Raises:
         Refusal: the file cannot be written.
@@ -21,8 +23,11 @@ def write_whole(path: Path, text: str) -> None:
     target = path.resolve()  # a link stays a link
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
+        if target.exists() and not target.is_file():
+            target.write_text(text, encoding="utf-8", errors="replace")
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o777)
         os.replace(temporary, target)

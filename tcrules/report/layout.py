@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Pixels of a character and of a line, and the space between boxes.
 CHARACTER, LINE, GAP, LAYER_GAP, PADDING = 6.7, 14, 18, 34, 8
 #: Characters of a line and lines of a box; what is longer ends with an ellipsis.
-WIDE, TALL = 36, 6
+WIDE, TALL = 28, 8
 #: Sweeps down and up.
 SWEEPS = 6
 #: Edges that say in which order things ran, not why: they take no part.

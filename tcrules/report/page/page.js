@@ -37,7 +37,7 @@
   // ------------------------------------------------------------------------------------------ graphs
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
   const FIRST = 2; // as far from the violation a large graph is unfolded from the beginning
-  const READABLE = 0.9;
+  const READABLE = 0.8;
   const SMALL = 25; // nodes of a graph that is shown as a whole
 
   function style() {
@@ -84,8 +84,8 @@
     const fitting = cy.zoom();
     if (fitting > 1.1 || fitting < READABLE) { // begin where it can be read: at the violation
       cy.zoom(fitting > 1.1 ? 1.1 : READABLE);
-      const root = cy.nodes().filter((node) => node.data("depth") === 0)[0].renderedPosition();
-      cy.panBy({ x: cy.width() / 2 - root.x, y: 50 - root.y });
+      const root = cy.nodes().filter((node) => node.data("depth") === 0)[0];
+      cy.panBy({ x: cy.width() / 2 - root.renderedPosition().x, y: 12 - root.renderedBoundingBox().y1 });
     }
     place.addEventListener("keydown", (event) => step(cy, event, toggle));
   }
