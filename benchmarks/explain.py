@@ -1,6 +1,6 @@
 """What explaining a large run costs: whole processes of `tcrules explain`, `report`, `check` and `diff`.
 
-    python benchmarks/explain.py [--facts 1000000] [--work FOLDER]
+    python benchmarks/explain.py [--facts 1000000] [--rounds 3] [--work FOLDER]
 
 The run is that of `infer_inputs.py`, of a training loop; faults are written into its facts. `few`: one parameter stands
 still from the middle on, and gradients are not cleared before 200 steps. `many`: gradients are never cleared, which
@@ -85,6 +85,13 @@ def make_faulty(healthy: Path, path: Path, name: str) -> Path:
     return path
 
 
+def fastest(task: Budget, places: Mapping[str, Path], rounds: int) -> tuple[Measured, float]:
+    """The process that took the least CPU time: what else the machine does only adds to it."""
+    return min(
+        (measure(task, places) for _ in range(rounds)), key=lambda found: (found[0].status, found[0].cpu)
+    )
+
+
 def measure(task: Budget, places: Mapping[str, Path]) -> tuple[Measured, float]:
     """One process, and the megabytes of the page that it wrote."""
     words = [word.format(**places) for word in task.words]
@@ -116,6 +123,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--facts", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3, help="processes for each; the fastest counts")
     parser.add_argument("--work", type=Path, help="keep the runs here, and use those that are there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
@@ -124,16 +132,16 @@ def main() -> int:
         places |= {
             name: make_faulty(places["healthy"], work / f"{name}-{given.facts}", name) for name in FAULTS
         }
-        return show(places | {"page": work / "page.html", "bytecode": work / "bytecode"})
+        return show(places | {"page": work / "page.html", "bytecode": work / "bytecode"}, given.rounds)
 
 
-def show(places: Mapping[str, Path]) -> int:
+def show(places: Mapping[str, Path], rounds: int) -> int:
     """Measure all and print a table; 1 if something is wrong or over its budget."""
     print("| | CPU s | wall s | peak MB | page MB | budget | |\n|---|---|---|---|---|---|---|")
     bad = 0
     measure(TASKS[1], places)  # Python compiles the package when it is used first, as when it is installed
     for task in TASKS:
-        found, size = measure(task, places)
+        found, size = fastest(task, places, rounds)
         over = found.cpu > task.seconds or size > task.megabytes
         bad += bool(over or found.status)
         budget = [
