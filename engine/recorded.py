@@ -13,7 +13,6 @@ from tcrules.engine.vector.relation import Observed
 from tcrules.engine.vector.words import encode_column
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import duckdb
@@ -80,7 +79,7 @@ class RecordedFacts:
             # A relation object takes the path as a parameter, not as text to be quoted.
             rows = self._connection.read_parquet(escaped(path))
             check_columns(predicate, path, dict(zip(rows.columns, map(str, rows.types), strict=True)))
-            texts = self._texts(rows, [c.name for c in predicate.columns if c.type.base == "string"])
+            texts = self._texts(rows, predicate)
             asked = ["fact", *(column.name for column in predicate.columns)]
             shown = (
                 f"enum_code({_quoted(n)}::{_quoted(f'texts {n}')}) AS {_quoted(n)}"
@@ -99,13 +98,14 @@ class RecordedFacts:
         ]
         return Observed(words, len(found["fact"]), found["fact"])
 
-    def _texts(self, rows: duckdb.DuckDBPyRelation, columns: Sequence[str]) -> dict[str, list[str]]:
+    def _texts(self, rows: duckdb.DuckDBPyRelation, predicate: Predicate) -> dict[str, list[str]]:
         """Columns in which few texts are repeated often, with these texts; each becomes an ENUM of its own.
 
         What is fetched of such a column is the places of its texts: a Python text for each fact costs more than all
         else that reading does.
         """
-        size = rows.shape[0]
+        size = (self.sizes or {}).get(predicate.name, 0)
+        columns = [column.name for column in predicate.columns if column.type.base == "string"]
         if not columns or size < CODED:
             return {}
         counted = ", ".join(f"count(DISTINCT {n}), count({n})" for n in map(_quoted, columns))
