@@ -21,7 +21,6 @@ RELATIONS = ("loss_graph", "forward_reached")
 MAX_INPUTS, MAX_FORWARDS, MAX_NODES = 8, 64, 4096
 WHY_FORWARDS = f"more than {MAX_FORWARDS} forwards with gradients in one step"
 WHY_NODES = f"more than {MAX_NODES} operations between a forward and a backward"
-WHY_OVER = "the run ended within a step"
 WHY_THREADS = "several threads train: of which step a forward is the clock does not know"
 
 
@@ -112,10 +111,9 @@ class Graphs:
         self._waiting.clear()
 
     def _close(self) -> None:
-        """The run is over: so is the last step, where its optimizers have stepped."""
-        if self._waiting and not self.shared.clock.between:
-            self._give_up(WHY_OVER)
-        self._step_over(self.shared.clock.step)
+        """The run is over, and so is the last step, if its optimizers have stepped: else it is no step."""
+        if self.shared.clock.between:
+            self._step_over(self.shared.clock.step)
 
     def _give_up(self, why: str) -> None:
         self.shared.session.gap("forward_reached", why, first_step=self.shared.clock.step)
