@@ -173,7 +173,8 @@ def _violations(program: Program, store: Store, breaches: Sorted) -> list[Violat
             if not objects and everything is not None:
                 objects = frozenset({everything})
             missing = bool(invariant.expect)
-            witnesses.append(Witness(violation, objects, phase(invariant), site(invariant), missing))
+            learned = "learned" in invariant.tags
+            witnesses.append(Witness(violation, objects, phase(invariant), site(invariant), missing, learned))
     order = {invariant.id: place for place, invariant in enumerate(program.invariants)}
     return mark_roots(witnesses, links, order)
 

@@ -5,7 +5,8 @@ another if their objects are connected, it is not later, and the relation in whi
 which the other shows (`flow.py`). The roots are a small set of cases from which all others can have come: greedily,
 the case from which most follow, then from which most of the rest follow. Of cases that explain equally much the first
 counts: by step; within a step by the order in which a training iteration works; what is missing before what is wrong;
-then the louder; then the one with fewer subjects. A note explains nothing that is louder.
+then the louder; then the one with fewer subjects. A note explains nothing that is louder, and a learned rule nothing
+of the same step that a written one says: that tells what is usually wrong, the learned one what is unusual here.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Witness:
     """A violation with what decides about cause and consequence.
 
     `objects` are those that it names, `site` the relations in which it shows, `phase` their place in an iteration;
-    `missing`: something that should have happened did not.
+    `missing`: something that should have happened did not; `learned`: nobody wrote the rule.
     """
 
     violation: Violation
@@ -42,6 +43,7 @@ class Witness:
     phase: int
     site: frozenset[str] = frozenset()
     missing: bool = False
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +168,12 @@ def _explained(cases: Sequence[_Case]) -> list[set[int]]:
 def _may_cause(one: _Case, other: _Case) -> bool:
     if one is other or one.component != other.component or (other.loud and not one.loud):
         return False
+    either = _way(one, other) is not None or _way(other, one) is not None
     if one.loud and not other.loud:
-        return _way(one, other) is not None or _way(other, one) is not None
+        return either
     first, second = (_first(case.first.violation) for case in (one, other))
+    if one.first.learned != other.first.learned and max(first, 0) == max(second, 0):
+        return either and not one.first.learned
     if (first, one.first.phase) > (second, other.first.phase):
         return False
     return _way(one, other) is not None

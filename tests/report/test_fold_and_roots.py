@@ -116,9 +116,13 @@ def violation(
 
 def witness(name: str, first: int | None, objects: set[str], place: int = 9, **more) -> Witness:
     """By default all show in one relation, which flows into itself."""
-    site, missing = more.pop("site", "update"), more.pop("missing", False)
+    site, missing, learned = (
+        more.pop("site", "update"),
+        more.pop("missing", False),
+        more.pop("learned", False),
+    )
     about = violation(name, first, tuple(sorted(objects)), **more)
-    return Witness(about, frozenset(objects), place, frozenset({site}), missing)
+    return Witness(about, frozenset(objects), place, frozenset({site}), missing, learned)
 
 
 def test_phase_is_that_of_what_was_expected():
@@ -166,6 +170,19 @@ def test_structure_comes_before_every_step():
 def test_note_is_no_root_where_something_is_wrong():
     found = mark_roots([witness("note", 0, {"w"}, severity="note"), witness("error", 5, {"w"})], [], {})
     assert [(v.rule, v.root) for v in found] == [("error", True), ("note", False)]
+
+
+@pytest.mark.parametrize(
+    ("first", "root"), [(None, "written"), (0, "written"), (1, "written"), (-1, "learned")]
+)
+def test_what_somebody_wrote_is_told_before_what_was_learned(first: int | None, root: str):
+    """Unless the learned rule was broken at an earlier step: then it may be the cause."""
+    learned_at, written_at = (0, 1) if first == -1 else (first, first or 0)
+    unusual = witness("learned", learned_at, {"w"}, 4, site="forward", learned=True)
+    wrong = witness("written", written_at, {"w"}, 6, site="accumulate")
+    found = mark_roots([unusual, wrong], [], {})
+    assert (found[0].rule, found[0].root) == (root, True)
+    assert [v.cluster for v in found] == [1, 1]
 
 
 def test_what_nothing_flows_into_is_a_root_of_its_own():
