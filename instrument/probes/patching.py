@@ -175,14 +175,13 @@ def keep_scriptable(wrapper: Function, original: Function) -> None:
 
     A builtin is looked up by the id of the function object, a Python function through `__prepare_scriptable__`.
     """
-    if isinstance(original, types.BuiltinFunctionType):
-        builtins = torch.jit._builtins
-        operator = builtins._find_builtin(original)
-        if operator is not None:
-            builtins._register_builtin(wrapper, operator)
-            # the id of a wrapper that is gone may be given to another function, which then would be this operator
-            table = builtins._get_builtin_table()
-            weakref.finalize(wrapper, table.pop, id(wrapper), None).atexit = False
+    builtins = torch.jit._builtins
+    operator = builtins._find_builtin(original)
+    if operator is not None:  # also where `original` is a wrapper of ours around a builtin
+        builtins._register_builtin(wrapper, operator)
+        # the id of a wrapper that is gone may be given to another function, which then would be this operator
+        table = builtins._get_builtin_table()
+        weakref.finalize(wrapper, table.pop, id(wrapper), None).atexit = False
     elif isinstance(original, types.FunctionType):
         wrapper.__prepare_scriptable__ = lambda: original  # type: ignore[attr-defined]
 

@@ -81,7 +81,7 @@ def test_control_c_while_the_file_is_written(
 
 def test_control_c_is_no_verdict(runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """1 would say that the run has violations."""
-    monkeypatch.setattr(check_module, "selection", interrupt)
+    monkeypatch.setattr(check_module, "show", interrupt)
     result = CliRunner().invoke(cli, ["check", str(runs[0])])
     assert result.exit_code == 130
     assert result.stderr == "tcrules: interrupted\n"

@@ -154,9 +154,10 @@ def reader(run: Path) -> Find:
 
     def find(relation: str, number: int) -> Row | None:
         path = str(run / "facts" / f"{relation}.parquet")
-        found = duckdb.execute("SELECT * FROM read_parquet(?) WHERE fact = ?", [path, number])
-        names = [column[0] for column in found.description or ()]
-        row = found.fetchone()
+        with duckdb.connect() as connection:
+            found = connection.execute("SELECT * FROM read_parquet(?) WHERE fact = ?", [path, number])
+            names = [column[0] for column in found.description or ()]
+            row = found.fetchone()
         return None if row is None else dict(zip(names, row, strict=True))
 
     return find

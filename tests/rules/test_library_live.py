@@ -51,7 +51,7 @@ def test_library_tests(path: Path) -> None:
     program = library()
     tests = parse_tests(path.read_text(encoding="utf-8"), str(path))
     for number, case in enumerate(tests.tests):
-        facts, faults = testing._facts(case, program)
+        facts, faults = testing.facts_of(case, program)
         assert not faults
         expected = batch(program, facts, facts.coverage, program.invariants)
         for keep in (0, KEPT):
